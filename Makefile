@@ -1,0 +1,54 @@
+# make app    serve the page on http://localhost:7860
+# make test   lint, types, floors and every test
+# make bench  run the benchmarks, rewrite docs/benchmarks.md
+# make lint   format, lint, types and floors only
+# make lock   resolve requirements.in again (UPGRADE=--upgrade for newer versions)
+#
+# Each sets up what it needs: uv, then .venv exactly as requirements.txt says. GNU make 3.81 or newer; Linux and macOS.
+
+SHELL := /bin/sh
+PYTHON3 ?= python3
+PY := .venv/bin/python
+READY := .venv/.installed
+# A uv that works, or one of our own.
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+
+.PHONY: app test bench lint lock clean
+.DELETE_ON_ERROR:
+
+app: $(READY)
+	$(PY) app.py
+
+test: lint
+	$(PY) -m pytest
+
+bench: $(READY)
+	$(PY) -m tests.benchmarks
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+lock: $(if $(filter uv,$(UV)),,$(UV))
+	cp requirements.txt .lock.txt
+	$(UV) pip compile requirements.in --override overrides.txt --universal --python-version 3.11 \
+		--quiet --no-header $(UPGRADE) -o .lock.txt
+	@if grep -n '://' .lock.txt; then echo 'A download address got into the lock.' >&2; rm .lock.txt; exit 1; fi
+	@{ echo '# Install exactly, without resolving: "uv pip sync requirements.txt" or "pip install --no-deps -r requirements.txt".'; \
+		echo '# Written by "make lock" from requirements.in and overrides.txt; the pins of some packages contradict each other.'; \
+		cat .lock.txt; } > requirements.txt
+	@rm .lock.txt
+
+$(READY): requirements.txt $(if $(filter uv,$(UV)),,| $(UV))
+	test -x $(PY) || $(UV) venv --quiet --python 3.11 .venv
+	$(UV) pip sync --python $(PY) requirements.txt
+	@touch $@
+
+.uv/bin/uv:
+	$(PYTHON3) -m venv .uv
+	.uv/bin/pip install --quiet --disable-pip-version-check uv
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Neuromuse's inference module: engine, instruments, models and audio. Imports no user interface."""

@@ -1,0 +1,1 @@
+"""Sound: the waveform and its files, spectra, loudness, MIDI and synthesis."""

@@ -1,0 +1,97 @@
+"""Text to music as an instrument of the house."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+
+from backend.audio.loudness import fade, limit, normalise_loudness
+from backend.audio.spectral import LogMel, cqt_chroma
+from backend.audio.waveform import Waveform
+from backend.contract import Instrument, InstrumentSpec, Result
+from backend.errors import CheckpointError
+from backend.instruments.text_to_music.request import TextToMusicRequest
+from backend.musiclm.generator import CHECKPOINTS, MusicGenerator
+
+if TYPE_CHECKING:
+    from backend.checkpoints import CheckpointStore
+    from backend.job import Job
+    from backend.musiclm.package_generator import PackageGenerator
+
+SAMPLE_RATE = 24_000
+LOUDNESS_LUFS = -16.0
+
+
+class TextToMusic(Instrument):
+    """A prompt becomes one to four clips."""
+
+    spec: ClassVar[InstrumentSpec] = InstrumentSpec(
+        "text_to_music", "Text to music", SAMPLE_RATE, CHECKPOINTS, memory_mb=700
+    )
+    request_type = TextToMusicRequest
+
+    def __init__(self) -> None:
+        self._generator: MusicGenerator | None = None
+        self._package: PackageGenerator | None = None
+        self._store: CheckpointStore | None = None
+
+    def load(self, store: CheckpointStore, device: torch.device) -> None:
+        """Read the six bundled models; audiolm-pytorch's stages are read when first asked for."""
+        self._generator, self._store = MusicGenerator(store, device), store
+
+    def unload(self) -> None:
+        """Drop the models."""
+        self._generator = self._package = self._store = None
+
+    def generate(self, request: TextToMusicRequest, job: Job) -> Result:
+        """Sample, decode, level and limit.
+
+        Arrays a variation: ``spectrogram_<i>`` (log-mel ``[128, frames]``), ``chroma_<i>`` ``[12, frames]``,
+        ``semantic_<i>`` ``[frames, 3]``.
+
+        Raises:
+            CheckpointError: audiolm-pytorch's stages are asked for and not there.
+            Cancelled, DeadlineExceeded: from ``job``.
+        """
+        models = self._generator
+        if models is None:
+            raise CheckpointError("The models of text to music are not loaded.")
+        job.step(0, 100, "Reading the prompt")
+        variations = int(request.variations)  # a slider may say 2.0
+        embed = models.embed([request.prompt]).expand(variations, -1)
+        negative = None
+        if request.negative_prompt.strip():
+            negative = models.embed([request.negative_prompt]).expand(variations, -1)
+        stages = models if request.stages == "bundled" else self._package_stages(models)
+        clip = stages.generate(
+            embed,
+            request.duration_s,
+            job,
+            guidance_scale=request.guidance_scale,
+            temperature=request.temperature,
+            generator=torch.Generator().manual_seed(int(request.seed)),
+            negative=negative,
+        )
+        waveforms = tuple(self._finish(audio) for audio in clip.audio.cpu().numpy())
+        arrays = {}
+        mel = LogMel(SAMPLE_RATE, n_fft=2048, hop=480, n_mels=128)
+        for i, waveform in enumerate(waveforms):
+            arrays[f"spectrogram_{i}"] = mel(torch.from_numpy(waveform.samples[0])).numpy()
+            arrays[f"chroma_{i}"] = cqt_chroma(waveform)
+            arrays[f"semantic_{i}"] = clip.semantic[i].cpu().numpy()
+        return Result(waveforms=waveforms, arrays=arrays)
+
+    def _package_stages(self, models: MusicGenerator) -> PackageGenerator:
+        """audiolm-pytorch's stages, read at their first use: few ask for them and they cost as much as ours."""
+        if self._package is None and self._store is not None:
+            from backend.musiclm.package_generator import PackageGenerator
+
+            self._package = PackageGenerator(self._store, models.codec)
+        assert self._package is not None
+        return self._package
+
+    def _finish(self, audio: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Waveform:
+        waveform = Waveform(np.nan_to_num(audio, nan=0.0, posinf=0.0, neginf=0.0), SAMPLE_RATE)
+        return limit(normalise_loudness(fade(waveform), LOUDNESS_LUFS))

@@ -1,0 +1,1 @@
+"""Judges: one task a file, with its conventions, units, source and validation."""

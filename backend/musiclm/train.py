@@ -1,0 +1,185 @@
+"""Training of every model.
+
+``python -m backend.musiclm.train codec|tokenizer|mulan|tokens|semantic|coarse|fine|listener --out DIR …``
+
+Each run is resumable (repeat the command), seeded, writes its validation curve beside its checkpoint, and runs on the
+CPU, on CUDA and, through ``accelerate launch -m backend.musiclm.train …``, on several GPUs. The order is: ``codec``,
+``tokenizer`` (the semantic tokens) and ``mulan`` from the corpus; ``tokens`` writes what they make of it;
+``semantic``, ``coarse`` and ``fine`` learn from those.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from backend.musiclm.fit import FitConfig, fit
+
+KINDS = ("codec", "tokenizer", "mulan", "tokens", "semantic", "coarse", "fine", "listener")
+BATCH = {"codec": 12, "tokenizer": 16, "semantic": 16, "coarse": 8, "fine": 16, "listener": 24}
+LEARNING_RATE = {"codec": 6e-4, "tokenizer": 1e-3, "semantic": 1e-3, "coarse": 1e-3, "fine": 1e-3, "listener": 2e-3}
+EMA = {"codec": 0.998, "tokenizer": 0.995, "semantic": 0.995, "coarse": 0.995, "fine": 0.995, "listener": 0.99}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m backend.musiclm.train", description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("--corpus", type=Path, help="folder of backend.corpus.build")
+    parser.add_argument("--tokens", type=Path, help="folder of the tokens command (semantic, coarse, fine)")
+    parser.add_argument("--models", type=Path, help="folder with codec/, tokenizer/ and mulan.pt (tokens)")
+    parser.add_argument("--cache", type=Path, help="features that the training of MuLan left (tokens)")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=30.0, help="total budget over all resumed runs")
+    parser.add_argument("--piece", type=float, metavar="MINUTES", help="stop this run after so much of the budget")
+    parser.add_argument("--validate-every", type=float, default=120.0, metavar="SECONDS")
+    parser.add_argument("--ema", type=float, help="decay of the average of the weights, which is what is kept")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--precision", choices=("bf16", "no"), default="bf16")
+    parser.add_argument("--phase", choices=("encoder", "decoder"), default="encoder", help="codec only")
+    parser.add_argument("--stages", choices=("bundled", "package"), default="bundled")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=NUMBER", help="change a size of the model")
+    parser.add_argument("--start", type=Path, help="best.pt to start from, with a fresh schedule")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one training; returns the exit status."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if argv[:1] == ["mulan"]:
+        from backend.musiclm import mulan_train
+
+        mulan_train.main(argv[1:])
+        return 0
+    options = parser().parse_args(argv)
+    needed = {"tokens": ("corpus", "models"), **dict.fromkeys(("semantic", "coarse", "fine"), ("tokens",))}
+    for name in needed.get(options.kind, ("corpus",)):
+        if getattr(options, name) is None:
+            parser().error(f"{options.kind} needs --{name}")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    if options.kind == "tokens":
+        _tokens(options)
+        return 0
+    with torch.random.fork_rng(devices=[]):  # modules draw their first weights from torch's own generator
+        torch.manual_seed(options.seed)
+        module, task, config, on_step = _build(options)
+    if options.start:
+        module.load_state_dict(torch.load(options.start, map_location="cpu", weights_only=False)["module"])
+        if options.kind == "codec" and options.phase == "decoder" and not (options.out / "state.pt").exists():
+            task.fit_quantiser(module.codec, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.save(dataclasses.asdict(config), options.out / "config.pt")
+    fit_config = FitConfig(
+        minutes=options.minutes,
+        lr=options.lr or LEARNING_RATE[options.kind],
+        seed=options.seed,
+        precision=options.precision,
+        ema_decay=EMA[options.kind] if options.ema is None else options.ema,
+        piece_minutes=options.piece,
+        validate_every_s=options.validate_every,
+    )
+    figures = fit(module, task, fit_config, options.out, on_step=on_step)
+    logging.getLogger(__name__).info("best %s", figures)
+    return 0
+
+
+def _sized(config: Any, changes: Sequence[str]) -> Any:
+    names, values = {field.name for field in dataclasses.fields(config)}, {}
+    for change in changes:
+        name, _, number = change.partition("=")
+        try:
+            values[name] = float(number) if "." in number else int(number)
+        except ValueError:
+            names = set()
+        if name not in names:
+            known = ", ".join(field.name for field in dataclasses.fields(config))
+            raise SystemExit(f"--set: got {change!r}, expected NAME=NUMBER with a name out of {known}.")
+    return dataclasses.replace(config, **values)
+
+
+def _build(options: argparse.Namespace) -> tuple[nn.Module, Any, Any, Any]:
+    """Module, task, configuration and step hook of one kind."""
+    batch = options.batch or BATCH[options.kind]
+    if options.kind == "codec":
+        from backend.musiclm import codec, codec_train
+
+        config = _sized(codec.BASE, options.set)
+        task = codec_train.CodecTask(options.corpus, config, batch, 1.0)
+        return codec_train.CodecObjective(config, options.phase), task, config, None
+    if options.kind == "tokenizer":
+        from backend.musiclm import semantic, semantic_train
+
+        sizes = _sized(semantic.BASE, options.set)
+        listening = semantic_train.SemanticTask(options.corpus, sizes, batch)
+        return semantic_train.SemanticObjective(sizes), listening, sizes, listening.start_quantiser
+    if options.kind == "listener":
+        from backend.metrics.listener import ListenerConfig
+        from backend.musiclm import listener_train
+
+        judge = _sized(ListenerConfig(), options.set)
+        return (
+            listener_train.ListenerObjective(judge),
+            listener_train.ListenerTask(options.corpus, judge, batch),
+            judge,
+            None,
+        )
+    from backend.musiclm import stages, stages_train
+
+    tokens = stages_train.TokenCorpus(options.tokens)
+    if options.stages == "package":
+        from backend.musiclm import package_stages
+
+        package = _sized(package_stages.BASE, options.set)
+        module = stages_train.PackageObjective(options.kind, package, options.seed)
+        return module, stages_train.StageTask(tokens, options.kind, package, batch, module.window), package, None
+    if options.kind == "fine":
+        fine = _sized(stages.FINE, options.set)
+        return stages_train.FineObjective(fine), stages_train.StageTask(tokens, "fine", fine, batch, 200), fine, None
+    own = _sized(stages.SEMANTIC if options.kind == "semantic" else stages.ACOUSTIC, options.set)
+    task_ = stages_train.StageTask(tokens, options.kind, own, batch, own.window)
+    return stages_train.StageObjective(own), task_, own, None
+
+
+def _tokens(options: argparse.Namespace) -> None:
+    """Write codes and embeddings of the corpus by the models trained so far."""
+    from backend.musiclm import codec, semantic, tokenise
+    from backend.musiclm.mulan import MuLanEmbedder
+
+    tokenise.write_splits(options.corpus, options.out)
+    for name, folder, make in (
+        ("acoustic", "codec", lambda values: codec.Codec(codec.config_of(values))),
+        ("semantic", "tokenizer", lambda values: semantic.SemanticCodec(semantic.config_of(values))),
+    ):
+        source = options.models / folder
+        if (options.out / f"{name}.npy").exists() or not (source / "best.pt").exists():
+            continue
+        model = make(torch.load(source / "config.pt", weights_only=False))
+        model.load_state_dict(part_of(torch.load(source / "best.pt", weights_only=False)["module"], "codec."))
+        tokenise.write_codes(options.corpus, options.out, model.eval(), name)
+    if (options.models / "mulan.pt").exists() and not (options.out / "text_embed.npy").exists():
+        saved = torch.load(options.models / "mulan.pt", weights_only=False)
+        embedder = MuLanEmbedder.from_state(saved["state"], saved["config"]).eval()
+        cache = options.cache or options.out / "mulan_features"
+        tokenise.write_embeddings(options.corpus, options.out, embedder, cache)
+
+
+def part_of(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The entries below ``prefix``, with it removed."""
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

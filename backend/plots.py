@@ -1,0 +1,186 @@
+"""Arrays → plotly figures: small, readable on any theme, no outside fonts.
+
+Every figure brings its own dark surface, so that contrast does not depend on the page (text 14:1). Series differ in
+dash as well as in colour (Okabe and Ito's palette), and colour maps rise in lightness, so that nothing is said by hue
+alone. Images are reduced to 300 × 128 cells of one byte: about 50 kB of JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backend.audio.spectral import LogMel, cqt_chroma
+from backend.audio.waveform import Waveform
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+SURFACE, TEXT, GRID = "#15181f", "#e6e8ec", "#3a404c"
+SERIES = (
+    ("#56b4e9", "solid"),
+    ("#e69f00", "dash"),
+    ("#009e73", "dot"),
+    ("#f0e442", "dashdot"),
+    ("#cc79a7", "longdash"),
+)
+FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
+PITCH_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+MAX_COLUMNS, MAX_ROWS = 300, 128
+RANGE_DB = 80
+
+
+def spectrogram(waveform: Waveform, title: str = "Spectrogram") -> go.Figure:
+    """Log-mel spectrogram of the mono mix, in dB below its loudest cell down to -80."""
+    import torch
+
+    mel = LogMel(waveform.sample_rate, n_fft=2048, hop=480, n_mels=MAX_ROWS)
+    with torch.no_grad():
+        level_db = mel(torch.from_numpy(waveform.mono().samples[0])).numpy() * (20.0 / np.log(10.0))
+    level_db = reduce_columns(level_db)
+    level_db = np.clip(level_db - max(float(level_db.max()), -60.0), -RANGE_DB, 0)
+    figure = _image(level_db, waveform.duration_s, title, "Magma", "dB", (-RANGE_DB, 0))
+    mels = np.linspace(0, 2595 * np.log10(1 + waveform.sample_rate / 1400), MAX_ROWS + 2)[1:-1]
+    hertz = 700 * (10 ** (mels / 2595) - 1)
+    ticks = [f for f in (100, 500, 1000, 2000, 4000, 8000, 16000) if f < waveform.sample_rate / 2]
+    rows = np.interp(ticks, hertz, np.arange(MAX_ROWS))
+    names = [f"{f // 1000} kHz" if f >= 1000 else f"{f} Hz" for f in ticks]
+    figure.update_yaxes(tickvals=rows.tolist(), ticktext=names, title_text="Frequency")
+    return figure
+
+
+def chroma(waveform: Waveform, title: str = "Chroma") -> go.Figure:
+    """Pitch classes over time, each column relative to its strongest (silent columns stay empty)."""
+    strength = reduce_columns(cqt_chroma(waveform, hop=1024))
+    peak = strength.max(0, keepdims=True)
+    share = np.where(peak > strength.max() * 1e-3, strength / np.maximum(peak, 1e-9), 0.0)
+    figure = _image(100 * share, waveform.duration_s, title, "Viridis", "%", (0, 100))
+    figure.update_yaxes(tickvals=list(range(12)), ticktext=list(PITCH_NAMES), title_text="Pitch class")
+    return figure
+
+
+def training_curve(
+    steps: Sequence[float],
+    series: Mapping[str, Sequence[float]],
+    title: str = "Training",
+    y_title: str = "Loss",
+    log_y: bool = False,
+) -> go.Figure:
+    """Lines over training steps, at most 500 points each; gaps (NaN) stay gaps.
+
+    Args:
+        steps: the common horizontal axis.
+        series: name → values, as long as ``steps``; five are told apart.
+        title: above the figure.
+        y_title: what the values are, with their unit.
+        log_y: logarithmic vertical axis.
+
+    Raises:
+        ValueError: a series has another length than ``steps``.
+    """
+    import plotly.graph_objects as go
+
+    x = np.asarray(steps, dtype=np.float64)
+    keep = np.unique(np.linspace(0, max(len(x) - 1, 0), min(len(x), 500)).round().astype(int))
+    figure = go.Figure(layout=_layout(title))
+    for index, (name, values) in enumerate(series.items()):
+        if len(values) != len(x):
+            raise ValueError(f"{name}: {len(values)} values for {len(x)} steps")
+        y = np.asarray(values, dtype=np.float64)[keep] if len(x) else np.zeros(0)
+        colour, dash = SERIES[index % len(SERIES)]
+        shown = [None if not np.isfinite(v) else float(f"{v:.5g}") for v in y]
+        line = {"color": colour, "dash": dash, "width": 2}
+        figure.add_trace(go.Scatter(x=x[keep].tolist(), y=shown, name=name, mode="lines", line=line))
+    figure.update_xaxes(title_text="Step")
+    figure.update_yaxes(title_text=y_title, type="log" if log_y else "linear")
+    return figure
+
+
+def confusion(matrix: npt.ArrayLike, labels: Sequence[str], title: str = "Confusion") -> go.Figure:
+    """Counts as shares of each true class, with the counts written in the cells.
+
+    Args:
+        matrix: ``[true, heard]`` counts.
+        labels: class names in order.
+        title: above the figure.
+
+    Raises:
+        ValueError: the matrix is not square with one row a label.
+    """
+    import plotly.graph_objects as go
+
+    counts = np.asarray(matrix)
+    if counts.shape != (len(labels), len(labels)):
+        raise ValueError(f"expected {len(labels)} x {len(labels)} counts, got shape {counts.shape}")
+    share = 100.0 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure = go.Figure(layout=_layout(title))
+    figure.add_trace(
+        go.Heatmap(
+            z=share.round().astype(np.uint8),
+            x=list(labels),
+            y=list(labels),
+            text=counts.tolist(),
+            texttemplate="%{text}",
+            colorscale="Cividis",
+            zmin=0,
+            zmax=100,
+            colorbar={"title": {"text": "% of row"}, "outlinewidth": 0},
+            hovertemplate="true %{y}, heard %{x}: %{text} (%{z} %)<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title_text="Heard", side="bottom")
+    figure.update_yaxes(title_text="True", autorange="reversed")
+    return figure
+
+
+def reduce_columns(values: npt.NDArray[Any], columns: int = MAX_COLUMNS) -> npt.NDArray[Any]:
+    """``[rows, n]`` → ``[rows, ≤ columns]`` by the maximum of neighbours, so that short onsets stay visible."""
+    n = values.shape[1]
+    if n <= columns:
+        return values
+    edges = np.linspace(0, n, columns + 1).astype(int)[:-1]
+    return np.maximum.reduceat(values, edges, axis=1)
+
+
+def _image(
+    values: npt.NDArray[Any], duration_s: float, title: str, colours: str, unit: str, limits: tuple[int, int]
+) -> go.Figure:
+    """Heat map over time in whole units of one signed byte."""
+    import plotly.graph_objects as go
+
+    n = values.shape[1]
+    figure = go.Figure(layout=_layout(title))
+    figure.add_trace(
+        go.Heatmap(
+            z=np.rint(values).astype(np.int8),
+            x0=duration_s / n / 2,
+            dx=duration_s / n,
+            colorscale=colours,
+            zmin=limits[0],
+            zmax=limits[1],
+            colorbar={"title": {"text": unit}, "outlinewidth": 0},
+            hovertemplate=f"%{{x:.1f}} s: %{{z}} {unit}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title_text="Time (s)", showgrid=False)
+    figure.update_yaxes(showgrid=False)
+    return figure
+
+
+def _layout(title: str) -> dict[str, Any]:
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
+    return {
+        "template": "none",
+        "title": {"text": title, "font": {"size": 15}},
+        "paper_bgcolor": SURFACE,
+        "plot_bgcolor": SURFACE,
+        "font": {"family": FONT, "color": TEXT, "size": 12},
+        "margin": {"l": 60, "r": 20, "t": 44, "b": 44},
+        "height": 300,
+        "xaxis": axis,
+        "yaxis": dict(axis),
+        "legend": {"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"},
+    }

@@ -1,0 +1,135 @@
+"""Sound files made for one browser session: written to a temporary folder, served by an unguessable name, deleted."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backend.audio import io
+from backend.audio.waveform import Waveform
+from backend.contract import Result
+from backend.errors import AudioError
+
+log = logging.getLogger(__name__)
+
+FORMATS = ("wav", "flac", "mp3")
+N_PEAKS = 160  # bars of the player's waveform
+KEPT_A_SESSION = 12  # results; older ones are deleted when a new one comes
+GRACE_S = 900.0  # a phone that slept drops its connection too: its files wait this long
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One variation as a file: its URL without the extension, length in seconds, and peaks 0–100 for drawing."""
+
+    url: str
+    duration_s: float
+    peaks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The files of one result."""
+
+    token: str
+    clips: tuple[Clip, ...]
+
+
+class Exports:
+    """Files of all sessions below one temporary folder.
+
+    Args:
+        root: folder to use; None makes a temporary one when the first file is written.
+        grace_s: seconds between the end of a session and the deletion of its files.
+    """
+
+    def __init__(self, root: Path | None = None, grace_s: float = GRACE_S) -> None:
+        self._root, self._grace_s = root, grace_s
+        self._lock = threading.Lock()
+        self._tokens: dict[str, list[str]] = {}
+
+    def save(self, session: str, result: Result) -> Saved:
+        """Write every variation as WAV with its provenance.
+
+        Raises:
+            AudioError: the disk is full or cannot be written.
+        """
+        token = secrets.token_urlsafe(16)
+        folder = self._folder() / token
+        try:
+            folder.mkdir()
+        except OSError as error:
+            raise AudioError(f"The result cannot be saved to {folder.parent}: {error.strerror}.") from error
+        with self._lock:
+            tokens = self._tokens.setdefault(session, [])
+            tokens.append(token)
+            stale = [tokens.pop(0) for _ in range(len(tokens) - KEPT_A_SESSION)]
+        self._delete(stale)
+        provenance = result.provenance.to_dict() if result.provenance else {}
+        clips = []
+        for number, waveform in enumerate(result.waveforms, 1):
+            io.write(waveform, folder / f"{number}.wav", "wav", provenance)
+            clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform)))
+        return Saved(token, tuple(clips))
+
+    def path(self, token: str, clip: int, file_format: str) -> Path | None:
+        """The file of one clip, encoded on first demand; None if there is no such clip.
+
+        Raises:
+            AudioError: it cannot be encoded or written.
+        """
+        known = self._root is not None and re.fullmatch(r"[A-Za-z0-9_-]{22}", token) and file_format in FORMATS
+        if not known or self._root is None:
+            return None
+        wav = self._root / token / f"{clip:d}.wav"
+        wanted = wav.with_suffix(f".{file_format}")
+        if not wav.is_file():
+            return None
+        if not wanted.is_file():
+            io.write(io.read(wav), wanted, file_format, io.read_provenance(wav) or {})
+        return wanted
+
+    def close(self, session: str) -> None:
+        """Delete a session's files after the grace time."""
+        with self._lock:
+            tokens = self._tokens.pop(session, [])
+        if tokens:
+            timer = threading.Timer(self._grace_s, self._delete, [tokens])
+            timer.daemon = True
+            timer.start()
+
+    def clear(self) -> None:
+        """Delete everything, at the end of the server."""
+        with self._lock:
+            self._tokens.clear()
+        if self._root is not None:
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    def _folder(self) -> Path:
+        with self._lock:
+            if self._root is None:
+                try:
+                    self._root = Path(tempfile.mkdtemp(prefix="neuromuse-"))
+                except OSError as error:
+                    raise AudioError(f"The result cannot be saved: {error.strerror}.") from error
+            return self._root
+
+    def _delete(self, tokens: list[str]) -> None:
+        if self._root is not None:
+            for token in tokens:
+                shutil.rmtree(self._root / token, ignore_errors=True)
+
+
+def peaks(waveform: Waveform, n: int = N_PEAKS) -> tuple[int, ...]:
+    """Largest absolute sample of each of ``n`` equal parts, 0–100, on a square-root scale so that quiet parts show."""
+    mono = np.abs(waveform.samples).max(0)
+    parts = np.array_split(mono, min(n, max(1, mono.size)))
+    return tuple(round(100 * float(np.sqrt(min(1.0, part.max(initial=0.0))))) for part in parts)

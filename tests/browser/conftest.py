@@ -1,0 +1,192 @@
+"""A real browser on a real server whose engine is a fake: instant, deterministic, and as slow as a test asks."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+
+from backend.audio.waveform import Waveform
+from backend.contract import Done, Event, Failed, Loading, Progress, Provenance, Queued, Request, Result
+from backend.errors import Busy
+from backend.settings import Settings
+
+RATE = 24_000
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+]
+PAGE_MS = 120_000  # a busy two-core machine renders slowly
+
+
+def frequency_hz(prompt: str) -> float:
+    """The tone the fake plays for a prompt."""
+    return 220.0 + zlib.crc32(prompt.encode()) % 400
+
+
+@dataclass
+class FakeEngine:
+    """Plays a tone for a prompt. ``endless`` in it runs until closed, ``busy`` finds the queue full."""
+
+    started: list[Request] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+    def run(self, instrument_id: str, request: Any) -> FakeJob:
+        self.started.append(request)
+        return FakeJob(self, instrument_id, request)
+
+    def health(self) -> dict[str, object]:
+        return {"live": True, "ready": True, "queue": 0, "running": 0, "models": [], "device": "cpu"}
+
+
+class FakeJob:
+    """Events of one job; `close` may come from any thread, as in the real engine."""
+
+    def __init__(self, engine: FakeEngine, instrument_id: str, request: Any) -> None:
+        self.engine, self.request = engine, request
+        self.provenance = Provenance(
+            instrument_id, request.to_dict(), request.seed, {f"{instrument_id}.codec": "ab" * 32}, "cpu", 1.25, "0.1.0"
+        )
+        self.cancelled = threading.Event()
+        self.events = self._events()
+
+    def __iter__(self) -> FakeJob:
+        return self
+
+    def __next__(self) -> Event:
+        return next(self.events)
+
+    def close(self) -> None:
+        if not self.cancelled.is_set():
+            self.cancelled.set()
+            self.engine.closed.append(self.request.prompt)
+
+    def _events(self) -> Iterator[Event]:
+        if "busy" in self.request.prompt:
+            yield Failed(Busy("All seats are taken: 16 jobs wait already; try again in a minute."))
+            return
+        yield Queued(1, 3.0)
+        yield Loading()
+        endless = "endless" in self.request.prompt
+        for step in range(10_000 if endless else 6):
+            if self.cancelled.wait(0.05):
+                return
+            stage = "Composing" if step < 3 else "Playing"
+            yield Progress(step % 100, 100 if endless else 6, stage, eta_s=4.0)
+        yield Done(Result(tuple(self._tone(n) for n in range(self.request.variations)), provenance=self.provenance))
+
+    def _tone(self, n: int) -> Waveform:
+        time_s = np.arange(round(self.request.duration_s * RATE)) / RATE
+        swell = np.sin(np.pi * time_s / self.request.duration_s)
+        hz = frequency_hz(self.request.prompt) * (1 + n / 4)
+        return Waveform((0.5 * swell * np.sin(2 * np.pi * hz * time_s)).astype(np.float32), RATE)
+
+
+@dataclass
+class Server:
+    """A page that answers at ``url``."""
+
+    url: str
+    engine: FakeEngine
+    frequency_hz: Callable[[str], float] = field(default=frequency_hz)
+    pause: Callable[[float], None] = field(default=time.sleep)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The page over a fake engine, on a free port."""
+    from pages.shell import create_app
+
+    engine = FakeEngine()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = uvicorn.Config(create_app(engine, Settings(port=port)), host="127.0.0.1", port=port, log_level="warning")
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not running.started and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield Server(f"http://127.0.0.1:{port}", engine)
+    running.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, where one is installed."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium found (chromium, chromium-browser, google-chrome)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Visit:
+    """One visitor's page, with everything that went wrong on it."""
+
+    page: Any
+    url: str
+    complaints: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+
+    def open(self, path: str = "/?tab=text_to_music") -> Any:
+        """Go there and wait for the tab."""
+        self.page.goto(self.url + path)
+        self.page.wait_for_selector("button[role=tab][aria-selected=true]", timeout=PAGE_MS)
+        if "text_to_music" in path:
+            self.page.wait_for_selector("#ttm-generate", timeout=PAGE_MS)
+        return self.page
+
+
+@pytest.fixture(scope="session")
+def context(browser: Any) -> Iterator[Any]:
+    """One profile for all visitors, so that the page's scripts are fetched and compiled once; a page is a session."""
+    opened = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visitor(context: Any, server: Server) -> Iterator[Any]:
+    """Makes visitors: ``visitor(width=390)``. Afterwards every console error and outside request fails the test."""
+    visits = []
+
+    def visit(width: int = 1280, height: int = 900, url: str = server.url) -> Visit:
+        made = Visit(context.new_page(), url)
+        made.page.set_viewport_size({"width": width, "height": height})
+        made.page.set_default_timeout(PAGE_MS)
+        made.page.on("console", lambda m: made.complaints.append(m.text) if m.type == "error" else None)
+        made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
+        made.page.on("request", lambda r: made.outside.append(r.url) if outside(r.url, url) else None)
+        visits.append(made)
+        return made
+
+    yield visit
+    for made in visits:
+        made.page.close()
+        assert made.complaints == []
+        assert made.outside == []
+
+
+def outside(address: str, home: str) -> bool:
+    """Whether a request leaves this server."""
+    return not address.startswith((home, "data:", "blob:", "about:"))

@@ -1,0 +1,261 @@
+"""Training kits: packed without loss, small, and alive on a machine that has torch and numpy only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pretty_midi
+import pytest
+import torch
+
+from backend.errors import NeuromuseError
+from backend.musiclm import pack as packing
+from backend.musiclm.kit_notes import parts_of, unpacked, write_notes
+from backend.musiclm.kit_tokens import pack_bits, pack_vectors, read_tokens, unpack_bits, write_tokens
+from backend.musiclm.pack import main, sources
+from backend.musiclm.parcel import read_parcels, write_parcels
+
+SOUNDFONT = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
+ABSENT = ("accelerate", "soundfile", "matplotlib", "scipy", "librosa", "torchaudio", "audiolm_pytorch", "pretty_midi")
+BLOCKER = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {ABSENT!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def write_token_folder(folder: Path, clips: int = 12) -> dict[str, npt.NDArray[Any]]:
+    random = np.random.default_rng(0)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "semantic": random.integers(0, 512, (clips, 375, 3)).astype(np.int16),
+        "acoustic": random.integers(0, 1024, (clips, 1500, 8)).astype(np.int16),
+        "audio_embed": random.standard_normal((clips, 5, 128)).astype(np.float16),
+        "text_embed": random.standard_normal((clips, 6, 128)).astype(np.float16),
+        "split": (np.arange(clips) % 3).astype(np.int8),
+    }
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return arrays
+
+
+def write_corpus(folder: Path) -> list[dict[str, npt.NDArray[Any]]]:
+    """Three clips of a violin over a drum; no sound."""
+    random = np.random.default_rng(1)
+    (folder / "notes").mkdir(parents=True)
+    lines, clips = [], []
+    for number, split in enumerate(("train", "valid", "test")):
+        onset = np.sort(random.uniform(0, 28, 20)).astype(np.float32)
+        drum = np.arange(20) % 2 == 1
+        notes: dict[str, npt.NDArray[Any]] = {
+            "onset_s": onset,
+            "duration_s": np.full(20, 0.4, np.float32),
+            "pitch": np.where(drum, 38, random.integers(60, 90, 20)).astype(np.uint8),
+            "velocity": np.full(20, 90, np.uint8),
+            "program": np.where(drum, 0, 40).astype(np.uint8),
+            "is_drum": drum,
+            "part": drum.astype(np.uint8),
+            "role": np.where(drum, 5, 0).astype(np.uint8),
+            "beats_s": np.arange(0.1, 30, 0.5, dtype=np.float32),
+            "downbeats_s": np.arange(0.1, 30, 2.0, dtype=np.float32),
+        }
+        name = f"{split}_{number:05d}"
+        np.savez(folder / "notes" / f"{name}.npz", **notes)  # type: ignore[arg-type]
+        audio = folder / "audio" / split / f"{name}.wav"
+        audio.parent.mkdir(parents=True)
+        audio.touch()
+        lines.append(
+            {"id": name, "split": split, "audio": f"audio/{split}/{name}.wav", "notes": f"notes/{name}.npz"}
+            | {"lead_family": "strings", "families": ["strings", "drums"]}
+        )
+        clips.append(notes)
+    (folder / "clips.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    return clips
+
+
+def run_bare(kit: Path, tmp_path: Path, *calls: str, before: str = "") -> str:
+    """Run the kit's command lines in one process without this project and without the packages a bare machine lacks."""
+    blocker = tmp_path / "blocker"
+    blocker.mkdir()
+    (blocker / "sitecustomize.py").write_text(BLOCKER)
+    script = tmp_path / "calls.py"
+    lines = [f"import sys; sys.path.insert(0, {str(kit)!r})", "from backend.musiclm import kit", before]
+    lines += [f"print('exit', kit.main({call.split()!r}), flush=True)" for call in calls]
+    script.write_text("\n".join([*lines, f"assert kit.__file__.startswith({str(kit)!r})"]))
+    environment = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH")}
+    environment |= {"PYTHONPATH": str(blocker), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("bits", "shape"), [(10, (3, 50, 8)), (9, (7, 5, 3)), (1, (13,)), (10, (0, 4))])
+def test_codes_survive_packing_at_their_own_width(bits: int, shape: tuple[int, ...]) -> None:
+    codes = np.random.default_rng(0).integers(0, 1 << bits, shape).astype(np.int16)
+    packed = pack_bits(codes, bits)
+    assert len(packed) == -(-codes.size * bits // 8)
+    assert np.array_equal(unpack_bits(packed, bits, shape), codes)
+
+
+def test_packing_works_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.musiclm.kit_tokens.BLOCK", 64)
+    codes = np.random.default_rng(0).integers(0, 1024, 1003).astype(np.int16)
+    assert np.array_equal(unpack_bits(pack_bits(codes, 10), 10, (1003,)), codes)
+
+
+def test_a_code_too_large_for_its_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="9 bits"):
+        pack_bits(np.array([512]), 9)
+
+
+def test_vectors_in_eight_bits_point_the_same_way() -> None:
+    vectors = np.random.default_rng(0).standard_normal((20, 128))
+    values, scale = pack_vectors(vectors)
+    back = values * scale[:, None].astype(np.float32)
+    cosine = (back * vectors).sum(-1) / np.linalg.norm(back, axis=-1) / np.linalg.norm(vectors, axis=-1)
+    assert cosine.min() > 0.9999
+
+
+def test_tokens_come_back_without_the_test_split_and_with_the_captions_asked_for(tmp_path: Path) -> None:
+    arrays = write_token_folder(tmp_path / "tokens")
+    size = write_tokens(tmp_path / "tokens", tmp_path / "data", captions=2)
+    read_tokens(tmp_path / "data", tmp_path / "out")
+    keep = arrays["split"] != 2
+    for name in ("semantic", "acoustic", "split"):
+        assert np.array_equal(np.load(tmp_path / "out" / f"{name}.npy"), arrays[name][keep])
+    embed = np.load(tmp_path / "out" / "text_embed.npy")
+    assert embed.shape == (keep.sum(), 2, 128) and embed.dtype == np.float16
+    assert np.abs(embed - arrays["text_embed"][keep, :2]).max() < 0.02
+    codes = sum(arrays[name][keep].size * bits // 8 for name, bits in (("semantic", 9), ("acoustic", 10)))
+    assert codes < size < codes + 8 * 130 * 8 + 3000
+
+
+def test_notes_come_back_to_the_half_millisecond(tmp_path: Path) -> None:
+    clips = write_corpus(tmp_path / "corpus")
+    write_notes(tmp_path / "corpus", tmp_path / "data")
+    back = list(unpacked(tmp_path / "data"))
+    assert [label["id"] for label, _ in back] == ["train_00000", "valid_00001"]
+    for (_, notes), original in zip(back, clips, strict=False):
+        assert set(notes) == set(original)
+        for name, values in original.items():
+            assert notes[name].dtype == values.dtype
+            assert np.abs(notes[name].astype(float) - values.astype(float)).max() <= 0.00026
+    violin, drums = parts_of(back[0][1])
+    assert (violin.instrument.name, violin.role, drums.instrument.is_drum, drums.role) == (
+        "violin",
+        "lead",
+        True,
+        "drums",
+    )
+    assert len(violin.notes) == len(drums.notes) == 10
+
+
+def test_parcels_restore_the_weights_to_eight_bits_and_notice_a_missing_part(tmp_path: Path) -> None:
+    weight = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    (tmp_path / "results" / "fine").mkdir(parents=True)
+    torch.save({"module": {"a.weight": weight}, "figures": {"loss": 1.5}}, tmp_path / "results" / "fine" / "best.pt")
+    torch.save({"dim": 128}, tmp_path / "results" / "fine" / "config.pt")
+    parts = write_parcels(tmp_path / "results", tmp_path / "parcels", 4096)
+    assert len(parts) > 2 and max(path.stat().st_size for path in parts) == 4096
+    assert read_parcels(tmp_path / "parcels", tmp_path / "models") == ["fine"]
+    saved = torch.load(tmp_path / "models" / "fine" / "best.pt")
+    assert (saved["module"]["a.weight"] - weight).abs().max() < weight.abs().max() / 200
+    assert saved["figures"] == {"loss": 1.5} and torch.load(tmp_path / "models" / "fine" / "config.pt") == {"dim": 128}
+    parts[1].unlink()
+    with pytest.raises(NeuromuseError, match="fine"):
+        read_parcels(tmp_path / "parcels", tmp_path / "other")
+
+
+def test_sources_follow_imports_and_refuse_what_a_bare_machine_lacks(tmp_path: Path) -> None:
+    package = tmp_path / "backend"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "a.py").write_text("from backend import b\n\ndef late():\n    import scipy\n")
+    (package / "b.py").write_text("import numpy\n")
+    assert [p.as_posix() for p in sources(["backend.a"], tmp_path)] == [
+        "backend/__init__.py",
+        "backend/a.py",
+        "backend/b.py",
+    ]
+    (package / "b.py").write_text("import scipy.fft\n")
+    with pytest.raises(NeuromuseError, match=r"b\.py imports scipy"):
+        sources(["backend.a"], tmp_path)
+
+
+def test_a_kit_above_the_limit_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_token_folder(tmp_path / "tokens")
+    words = [
+        "--kind",
+        "tokens",
+        "--tokens",
+        str(tmp_path / "tokens"),
+        "--out",
+        str(tmp_path / "kit"),
+        "--limit-mib",
+        ".1",
+    ]
+    assert main(words) == 1
+    assert re.search(r"would be 0\.\d MiB, above the limit of 0\.1", capsys.readouterr().err)
+    assert not (tmp_path / "kit").exists()
+
+
+def test_a_folder_that_is_no_kit_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert main(["--kind", "tokens", "--tokens", str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "not empty" in capsys.readouterr().err and (tmp_path / "thesis.txt").exists()
+
+
+def test_missing_tokens_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--kind", "tokens", "--tokens", str(tmp_path), "--out", str(tmp_path / "kit")]) == 1
+    assert "lacks semantic, acoustic" in capsys.readouterr().err
+
+
+def test_the_tokens_kit_trains_and_resumes_on_a_bare_machine(tmp_path: Path) -> None:
+    write_token_folder(tmp_path / "tokens")
+    kit = tmp_path / "kit"
+    assert main(["--kind", "tokens", "--tokens", str(tmp_path / "tokens"), "--out", str(kit)]) == 0
+    call = "all --size tiny --threads 1 --minutes .05 --total .15 --parcels sent"
+    log = run_bare(kit, tmp_path, call, f"{call} --minutes 5")
+    assert re.findall(r"exit (\d)", log) == ["2", "0"]  # out of time, then done
+    for name in ("semantic", "coarse", "fine"):
+        rows = (kit / "results" / name / "curve.csv").read_text().splitlines()
+        assert float(rows[-1].split(",")[1]) > 0
+        assert (tmp_path / "sent" / f"{name}.parcel.0").exists()
+    first, *_, last = (kit / "results" / "semantic" / "curve.csv").read_text().splitlines()[1:]
+    assert int(last.split(",")[0]) > int(first.split(",")[0])  # the second call counted on
+    assert main(["--receive", str(tmp_path / "sent"), "--out", str(tmp_path / "models")]) == 0
+    config = torch.load(tmp_path / "models" / "coarse" / "config.pt")
+    assert config["dim"] == 16 and config["guide_codes"] == 3
+
+
+def test_the_notes_kit_renders_and_trains_on_a_bare_machine(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "corpus")
+    kit = tmp_path / "kit"
+    words = ["--kind", "notes", "--corpus", str(tmp_path / "corpus"), "--soundfont", str(SOUNDFONT), "--out", str(kit)]
+    assert main(words) == 0
+    assert packing.size_of(kit) < 9 * 2**20
+    assert list((kit / "site").glob("tinysoundfont.*LICEN*"))
+    log = run_bare(
+        kit,
+        tmp_path,
+        "all --size tiny --threads 1 --minutes 4 --total .04 --workers 1 --variants 2",
+        before="from backend.musiclm import codec_train; codec_train.FIT_VECTORS = 400",
+    )
+    assert "exit 0" in log
+    lines = [json.loads(line) for line in (kit / "work" / "corpus" / "clips.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["train_00000", "train_00000_1", "valid_00001"]
+    for name in ("codec_encoder", "codec", "tokenizer", "listener"):
+        assert (kit / "results" / name / "best.pt").exists() and (kit / "results" / name / "config.pt").exists()
