@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,10 +32,13 @@ def check_number(name: str, value: object, low: float, high: float, *, integer: 
         RequestError: it is not.
     """
     kind = "a whole number" if integer else "a number"
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not good or not low <= float(value) <= high or (integer and float(value) != int(value)):  # type: ignore[arg-type]
+    number = math.nan
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # a whole number of four hundred digits
+            number = float(value)
+    if not low <= number <= high or (integer and not number.is_integer()):
         raise RequestError(name, value, f"{kind} from {low:g} to {high:g}")
-    return float(value)  # type: ignore[arg-type]
+    return number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
+from backend.audio.io import write
+from backend.audio.waveform import Waveform
 from backend.corpus.arrangement import CLIP_S, ROLES, Arrangement
 from backend.corpus.bands import band_arrangement
 from backend.corpus.captions import captions
@@ -106,10 +107,8 @@ def make_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str,
     audio, notes = Path("audio", split, f"{clip_id}.wav"), Path("notes", f"{clip_id}.npz")
     for path in (audio, notes):
         (out / path).parent.mkdir(parents=True, exist_ok=True)
-    part_file = out / audio.with_suffix(".part")
-    soundfile.write(part_file, mix.samples, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     _write_notes(out / notes, arrangement, parts)
-    part_file.replace(out / audio)
+    write(Waveform(mix.samples, SAMPLE_RATE), out / audio)
     meta: dict[str, Any] = {"id": clip_id, "audio": str(audio), "notes": str(notes), "split": split}
     meta |= clip_metadata(arrangement, parts, mix.gains_db, rng)
     meta |= {"soundfont": mix.soundfont, "room": mix.room}

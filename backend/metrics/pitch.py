@@ -5,11 +5,12 @@ it is signal processing, trained on nothing; figures are read beside those of re
 
 Key: correlation of a log-compressed constant-Q chroma with the 24 rotations of the key profiles of Albrecht and
 Shanahan ("The use of large corpora to train a new type of key-finding algorithm", 2013). On rendered clips of known
-mode they beat Krumhansl and Kessler's (1982) and Temperley's (2007) profiles.
+mode they beat Krumhansl and Kessler's (1982) and Temperley's (2007) profiles; the mode of 68 of 80 held-out
+ten-second clips was right (.83 of major ones, .88 of minor).
 
 Top voice: non-negative deconvolution of the constant-Q spectrum into harmonic notes, in the manner of Mauch and Dixon
 ("Approximate note transcription", 2010), and from each tonal frame the highest note that is strong. On rendered
-ten-second clips of known notes the number of distinct top pitches correlates .6 with the true one; of clips whose top
+ten-second clips of known notes the number of distinct top pitches correlates .56 with the true one; of clips whose top
 voice has one or two pitches a fifth is credited with four, of those with five or more nine tenths.
 """
 

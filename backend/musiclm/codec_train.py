@@ -28,6 +28,7 @@ from backend.musiclm.quantize import perplexity
 PHASES = ("encoder", "decoder")
 LATENT_NOISE = 0.1
 FIT_VECTORS = 60_000
+COARSE_SHARE = 0.35  # of the decoder's batches hear the first half of the codebooks only, as a preview does
 
 
 class CodecObjective(nn.Module):
@@ -47,7 +48,10 @@ class CodecObjective(nn.Module):
         if self.phase == "decoder":
             with torch.no_grad():
                 self.codec.quantizer.eval()  # the codebooks no longer follow
-                quantised: Tensor = self.codec.quantizer(self.codec.encoder(audio))[0]
+                quantised: Tensor
+                quantised, codes, _ = self.codec.quantizer(self.codec.encoder(audio))
+                if self.training and float(torch.rand(())) < COARSE_SHARE:
+                    quantised = self.codec.quantizer.decode(codes[..., : codes.shape[-1] // 2])
                 return quantised
         latents: Tensor = self.codec.encoder(audio)
         if self.training:

@@ -162,7 +162,8 @@ def _train_step(accelerator: Any, model: Any, optimizer: Any, batch: Any, clip_n
     accelerator.backward(loss)
     accelerator.clip_grad_norm_(model.parameters(), clip_norm)
     optimizer.step()
-    return {"train_loss": loss.detach(), **figures}
+    named = {"train_loss": loss, **figures}
+    return {name: value.detach() if isinstance(value, Tensor) else value for name, value in named.items()}
 
 
 def _resume(

@@ -1,4 +1,4 @@
-"""Prompt to sound with the bundled models: text → MuLan → semantic → acoustic → fine → audio."""
+"""Prompt to sound with the bundled models: text → MuLan → semantic → acoustic (→ fine) → audio."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from backend.musiclm.semantic import SemanticCodec
 from backend.musiclm.semantic import config_of as semantic_config_of
 from backend.musiclm.stages import FineStage, Stage, fine_config_of, stage_config_of
 
-CHECKPOINTS = tuple(
-    f"text_to_music.{name}" for name in ("mulan", "semantic_codec", "semantic", "coarse", "fine", "codec")
-)
+CHECKPOINTS = tuple(f"text_to_music.{name}" for name in ("mulan", "semantic_codec", "semantic", "coarse", "codec"))
 ACOUSTIC_TEMPERATURE = 0.9  # of the semantic temperature; MusicLM uses .95 and .4
+FINE = "text_to_music.fine"  # used when the store has it: the bundled codec sounds better without (see the model card)
 FINE_TEMPERATURE = 0.4
-ACOUSTIC_GUIDANCE = 0.6  # of the way from 1 to the prompt's guidance: the notes already follow the prompt
+ACOUSTIC_GUIDANCE = (
+    1.5  # of the excess of the prompt's guidance over 1: of 0.6, 1.5, 2 and 2.5 MuLan hears the prompt best
+)
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
@@ -45,7 +46,7 @@ class Clip:
 
 
 class MusicGenerator:
-    """The six bundled models on one device, in evaluation mode.
+    """The bundled models on one device, in evaluation mode.
 
     Raises:
         CheckpointError: a file is missing or altered, or its weights do not fit its configuration.
@@ -61,7 +62,7 @@ class MusicGenerator:
         self.semantic_codec = read("semantic_codec", lambda c: SemanticCodec(semantic_config_of(c)))
         self.semantic = read("semantic", lambda c: Stage(stage_config_of(c)))
         self.coarse = read("coarse", lambda c: Stage(stage_config_of(c)))
-        self.fine = read("fine", lambda c: FineStage(fine_config_of(c)))
+        self.fine = read("fine", lambda c: FineStage(fine_config_of(c))) if FINE in store.names() else None
         self.codec = read("codec", lambda c: Codec(codec_config_of(c)))
 
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -108,7 +109,9 @@ class MusicGenerator:
             self.coarse, embed, frames * ratio, acoustic, generator,
             negative=negative, guide=semantic, on_step=progress.part(20, 92, "Playing"),
         )  # fmt: skip
-        codes = fill_fine(self.fine, codes, embed, FINE_TEMPERATURE, generator, progress.part(92, 98, "Polishing"))
+        if self.fine is not None:
+            polishing = progress.part(92, 98, "Polishing")
+            codes = fill_fine(self.fine, codes, embed, FINE_TEMPERATURE, generator, polishing)
         job.step(98, 100, "Writing the sound")
         audio = decode_audio(self.codec, codes)[:, :samples]
         job.step(100, 100, "Writing the sound")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -157,7 +158,7 @@ def run(root: Path, options: argparse.Namespace) -> bool:
     return finished
 
 
-def _unpack(root: Path, kit: dict[str, list[str]], options: argparse.Namespace, deadline: float) -> list[str] | None:
+def _unpack(root: Path, kit: dict[str, Any], options: argparse.Namespace, deadline: float) -> list[str] | None:
     """Arguments that name the data; None while it is not ready."""
     if kit["kind"] == "tokens":
         from backend.musiclm.kit_tokens import read_tokens

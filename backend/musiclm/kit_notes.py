@@ -64,7 +64,8 @@ def write_notes(corpus: Path, data: Path) -> int:
         sizes |= {name: len(notes[name]) for name in ("beats_s", "downbeats_s")}
         labels.append({key: clip.meta[key] for key in ("id", "split", "lead_family", "families")} | {"sizes": sizes})
     data.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(data / "notes.npz", **{name: np.concatenate(parts) for name, parts in columns.items()})
+    joined: dict[str, Any] = {name: np.concatenate(parts) for name, parts in columns.items()}
+    np.savez_compressed(data / "notes.npz", **joined)
     (data / "clips.json").write_text(json.dumps(labels, separators=(",", ":")), encoding="utf-8")
     return sum(path.stat().st_size for path in data.iterdir())
 

@@ -84,7 +84,8 @@ def tempogram(spectrogram: Tensor) -> Tensor:
     unbiased = correlation[..., LAGS[0] : LAGS[1]]
     lag = torch.arange(*LAGS, device=spectrogram.device)
     unbiased = unbiased * length / (length - lag).clamp(min=length // 4 + 1)
-    return unbiased / (correlation[..., :1] + 1e-6)
+    scaled: Tensor = unbiased / (correlation[..., :1] + 1e-6)
+    return scaled
 
 
 def chroma_profiles(spectrogram: Tensor) -> Tensor:

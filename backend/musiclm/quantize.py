@@ -143,7 +143,7 @@ class ResidualQuantizer(nn.Module):
 
     def untouched(self) -> bool:
         """Whether the codebooks are still as constructed."""
-        return all(bool((level.usage == 1).all()) for level in self.levels)
+        return all(bool((level.usage == 1).all()) for level in cast("Sequence[Codebook]", self.levels))
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:

@@ -69,7 +69,8 @@ class SentenceEncoder:
         batch = {key: value.to(device) for key, value in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             states: Tensor = network(**batch).last_hidden_state
-        return states.float() * batch["attention_mask"][..., None]
+        mask: Tensor = batch["attention_mask"]
+        return states.float() * mask[..., None]
 
 
 def padding_mask(states: Tensor) -> Tensor:

@@ -78,8 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, task, config, on_step = _build(options)
     if options.start:
         module.load_state_dict(torch.load(options.start, map_location="cpu", weights_only=False)["module"])
-        if options.kind == "codec" and options.phase == "decoder" and not (options.out / "state.pt").exists():
-            task.fit_quantiser(module.codec, options.seed)
+        fresh = not (options.out / "state.pt").exists()  # a resumed run brings its codebooks
+        codec: Any = getattr(module, "codec", None)
+        if options.kind == "codec" and options.phase == "decoder" and fresh and codec.quantizer.untouched():
+            task.fit_quantiser(codec, options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
     torch.save(dataclasses.asdict(config), options.out / "config.pt")
     fit_config = FitConfig(

@@ -115,7 +115,9 @@ def test_bad_input_names_field_and_range_and_reaches_no_engine(visitor, server):
         ("", "English"), ("🎻🎹", "English"), ("悲しいバイオリン", "English"), ("x" * 10_000, "at most 500 characters")
     ):  # fmt: skip
         generate(page, prompt)
-        page.wait_for_selector(f"#ttm-status [role=alert]:has-text({json.dumps(prompt[:20])}):has-text('{range_}')")
+        page.wait_for_selector(
+            f"#ttm-status [role=alert]:has-text({json.dumps(prompt[:20], ensure_ascii=False)}):has-text('{range_}')"
+        )
         assert page.inner_text("#ttm-status").startswith("prompt: got ")
     page.click("#ttm-advanced button")
     page.fill("#ttm-seed input", "-5")

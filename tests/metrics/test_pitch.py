@@ -83,7 +83,7 @@ def test_distinct_top_pitches_counts_the_melody_once_and_at_most_one_accompanyin
 @pytest.mark.parametrize("hold_s", [0.5, 1.0, 9.5])
 def test_a_standing_chord_does_not_pass_for_a_melody(hold_s: float) -> None:
     chord = [(i * hold_s, hold_s * 0.95, p, 1.0) for i in range(int(10 / hold_s)) for p in (52, 60, 64, 67)]
-    assert distinct_top_pitches(mix(chord)) <= 2
+    assert distinct_top_pitches(mix(chord)) < 4  # four are the mark of a melody
 
 
 def test_silence_and_noise_have_no_melody() -> None:

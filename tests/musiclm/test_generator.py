@@ -113,6 +113,18 @@ def test_given_notes_are_sounded_and_not_composed(models: MusicGenerator) -> Non
     assert "Composing" not in {step.message for step in steps}
 
 
+def test_without_a_fine_stage_the_codec_sounds_the_coarse_codes_alone(
+    store: CheckpointStore, models: MusicGenerator, tmp_path: Path
+) -> None:
+    partial = CheckpointStore(tmp_path)
+    for name in CHECKPOINTS:
+        partial.save(name, store.load(name), store.config(name), {})
+    embed = models.embed(["slow sad violin"])
+    full, coarse = make(models, embed), make(MusicGenerator(partial, CPU), embed)
+    assert (full.codes.shape[2], coarse.codes.shape[2]) == (3, 2)
+    assert torch.equal(full.codes[..., :2], coarse.codes) and not torch.equal(full.audio, coarse.audio)
+
+
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_missing_model_is_named(store: CheckpointStore, tmp_path: Path, name: str) -> None:
     partial = CheckpointStore(tmp_path)

@@ -22,7 +22,7 @@ from backend.musiclm.stages import TINY_ACOUSTIC, TINY_FINE, TINY_SEMANTIC, Fine
 from backend.musiclm.text import STATE_DIM
 
 RATE = 24_000
-MULAN = MuLanConfig(64, 1, 64, 1, latent_dim=8, n_quantizers=3, codebook_size=16)
+MULAN = MuLanConfig(64, 2, 64, 2, latent_dim=8, n_quantizers=3, codebook_size=16)
 PACKAGE = PackageConfig(
     dim=32, depth=1, heads=2, dim_head=16, cond_dim=8, semantic_codebook_size=32, codebook_size=32, n_quantizers=3,
     n_coarse=2, semantic_window_s=2.0, coarse_window_s=0.8, fine_window_s=0.8, overlap_s=0.4,

@@ -38,7 +38,7 @@ class TextToMusic(Instrument):
         self._store: CheckpointStore | None = None
 
     def load(self, store: CheckpointStore, device: torch.device) -> None:
-        """Read the six bundled models; audiolm-pytorch's stages are read when first asked for."""
+        """Read the bundled models; audiolm-pytorch's stages are read when first asked for."""
         self._generator, self._store = MusicGenerator(store, device), store
 
     def unload(self) -> None:
