@@ -27,6 +27,7 @@ FINE_TEMPERATURE = 0.4
 ACOUSTIC_GUIDANCE = (
     1.5  # of the excess of the prompt's guidance over 1: of 0.6, 1.5, 2 and 2.5 MuLan hears the prompt best
 )
+CANDIDATES = 4
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
@@ -68,6 +69,32 @@ class MusicGenerator:
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Unit vectors ``[texts, 128]`` as the stages were trained on: through MuLan's quantiser and back."""
         return self.mulan.dequantize(self.mulan.quantize(self.mulan.text_embed(list(texts))))
+
+    @torch.inference_mode()
+    def best(
+        self, texts: Tensor, keep: int, duration_s: float, job: Job, *, candidates: int = CANDIDATES, **how: Any
+    ) -> Clip:
+        """Make ``candidates`` clips for each wanted one and keep those whose sound MuLan hears closest to the text.
+
+        Args:
+            texts: ``[texts, 128]`` from `embed`.
+            keep: clips to keep of each text.
+            duration_s: length in seconds.
+            job: told of every frame; may raise to stop.
+            candidates: 1 keeps everything that is made.
+            how: the keyword arguments of `generate`; ``negative`` as ``[1, 128]``.
+
+        Returns:
+            ``texts × keep`` clips, the best of each text first.
+        """
+        rows = texts.repeat_interleave(keep * candidates, 0)
+        if how.get("negative") is not None:
+            how["negative"] = how["negative"].expand(len(rows), -1)
+        clip = self.generate(rows, duration_s, job, **how)
+        cosine = (self.mulan.audio_embed(clip.audio) * rows).sum(-1).view(len(texts), -1)
+        first = torch.arange(len(texts), device=rows.device)[:, None] * cosine.shape[1]
+        kept = (first + cosine.topk(keep).indices).flatten()
+        return Clip(clip.audio[kept], clip.semantic[kept], clip.codes[kept])
 
     @torch.inference_mode()
     def generate(

@@ -44,8 +44,9 @@ class Codebook(nn.Module):
         return out
 
     def lookup(self, z: Tensor) -> Tensor:
-        """Nearest code by Euclidean distance; ``[..., code_dim]`` → ``[...]``."""
-        return (2 * z @ self.embed.T - self.embed.pow(2).sum(-1)).argmax(-1)
+        """Nearest code by Euclidean distance; ``[..., code_dim]`` → ``[...]``. In float32 also under autocast."""
+        with torch.autocast(z.device.type, enabled=False):
+            return (2 * z.float() @ self.embed.T - self.embed.pow(2).sum(-1)).argmax(-1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes ``[...]`` → ``[..., dim]``."""

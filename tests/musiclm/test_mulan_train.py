@@ -195,12 +195,12 @@ def test_training_on_one_batch_lowers_its_loss(pairs: tuple[dict[str, Pairs], Vo
     batch = next(splits["train"].batches(16, 1, torch.Generator().manual_seed(0)))
     optimizer = torch.optim.AdamW(objective.parameters(), 3e-3)
     first = objective(batch)[0].item()
-    for _ in range(25):
+    for _ in range(15):
         loss, _ = objective(batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.8 * first
+    assert loss.item() < 0.9 * first
     assert isinstance(objective.embedder.mulan, MuLaN)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -60,20 +60,20 @@ class TextToMusic(Instrument):
             raise CheckpointError("The models of text to music are not loaded.")
         job.step(0, 100, "Reading the prompt")
         variations = int(request.variations)  # a slider may say 2.0
-        embed = models.embed([request.prompt]).expand(variations, -1)
-        negative = None
-        if request.negative_prompt.strip():
-            negative = models.embed([request.negative_prompt]).expand(variations, -1)
-        stages = models if request.stages == "bundled" else self._package_stages(models)
-        clip = stages.generate(
-            embed,
-            request.duration_s,
-            job,
-            guidance_scale=request.guidance_scale,
-            temperature=request.temperature,
-            generator=torch.Generator().manual_seed(int(request.seed)),
-            negative=negative,
-        )
+        text = models.embed([request.prompt])
+        negative = models.embed([request.negative_prompt]) if request.negative_prompt.strip() else None
+        sampling: dict[str, Any] = {
+            "guidance_scale": request.guidance_scale,
+            "temperature": request.temperature,
+            "generator": torch.Generator().manual_seed(int(request.seed)),
+        }
+        if request.stages == "bundled":
+            clip = models.best(text, variations, request.duration_s, job, negative=negative, **sampling)
+        else:
+            negative = None if negative is None else negative.expand(variations, -1)
+            clip = self._package_stages(models).generate(
+                text.expand(variations, -1), request.duration_s, job, negative=negative, **sampling
+            )
         waveforms = tuple(self._finish(audio) for audio in clip.audio.cpu().numpy())
         arrays = {}
         mel = LogMel(SAMPLE_RATE, n_fft=2048, hop=480, n_mels=128)
