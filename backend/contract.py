@@ -74,6 +74,9 @@ class Request:
         for key in values:
             if key not in known:
                 raise RequestError(key, values[key], f"one of the fields {', '.join(sorted(known))}")
+        needed = {f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING}
+        for key in sorted(needed - set(values)):
+            raise RequestError(key, None, "a value; it is missing")
         return cls(**values)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -168,11 +169,12 @@ def restore(path: str, request_type: type[Request]) -> Request:
         Path(path).unlink(missing_ok=True)
     if provenance is None:
         raise AudioError("This file holds no Neuromuse settings; drop a WAV, FLAC or MP3 that was exported here.")
-    origin, values = provenance.get("instrument_id"), provenance.get("request")
+    origin = provenance.get("instrument_id")
+    values: Any = provenance.get("request")
     if origin != request_type.instrument_id:
         raise AudioError(f"This file was made by {str(origin)[:40]!r}, not by {request_type.instrument_id!r}.")
     try:
-        return request_type.from_dict(values)  # type: ignore[arg-type]
+        return request_type.from_dict(values)
     except (TypeError, ValueError) as error:  # not a mapping, or a field is missing
         raise AudioError("The settings in this file are damaged.") from error
 

@@ -68,7 +68,7 @@ def curve(out: Path) -> list[dict[str, str]]:
 def test_training_ends_with_its_budget_and_leaves_its_curve(tmp_path: Path) -> None:
     module, task = Line(), LineTask()
     figures = fit(module, task, config(40), tmp_path, cpu=True)
-    assert abs(float(module.layer.weight) - 3) < 0.5 and figures["loss"] < 0.3
+    assert abs(module.layer.weight.item() - 3) < 0.5 and figures["loss"] < 0.3
     rows = curve(tmp_path)
     assert [int(row["step"]) for row in rows] == list(range(4, 41, 4))
     assert {"minutes", "train_loss", "again", "valid_loss"} <= rows[0].keys()
