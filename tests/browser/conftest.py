@@ -29,7 +29,7 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
-PAGE_MS = 120_000  # a busy two-core machine renders slowly
+PAGE_MS = 45_000  # a busy two-core machine renders slowly
 
 
 def frequency_hz(prompt: str) -> float:

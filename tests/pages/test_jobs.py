@@ -61,7 +61,7 @@ def test_stop_ends_the_job_of_that_session_only():
     jobs = Jobs(engine := Engine())
     mine, theirs = consume(jobs.run("me", REQUEST)), consume(jobs.run("them", REQUEST))
     until(lambda: len(engine.streams) == 2)
-    until(lambda: jobs.stop("me", "text_to_music"))
+    assert jobs.stop("me", "text_to_music")
     until(lambda: not mine.is_alive() or not theirs.is_alive())
     mine.join(60)
     assert theirs.is_alive()

@@ -79,11 +79,11 @@ def test_clips_are_made_in_batches_of_the_right_length(instrument: TextToMusic) 
     assert models is not None
     calls: list[tuple[int, float]] = []
 
-    def fake(embed: torch.Tensor, duration_s: float, *_: Any, **__: Any) -> Any:
+    def fake(embed: torch.Tensor, keep: int, duration_s: float, *_: Any, **__: Any) -> Any:
         calls.append((len(embed), duration_s))
         return SimpleNamespace(audio=torch.full((len(embed), 240_000), 2.0))
 
-    stand_in: Any = SimpleNamespace(embed=models.embed, generate=fake)
+    stand_in: Any = SimpleNamespace(embed=models.embed, best=fake)
     clips = generate(stand_in, ["slow harp"] * 17, 0, 3.0, 1.0)
     assert calls == [(16, 10), (1, 10)]
     assert len(clips) == 17 and float(clips[0].samples.max()) == 1.0  # scaled, not clipped
