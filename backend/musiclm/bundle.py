@@ -25,6 +25,7 @@ PARTS = {
     "text_to_music.semantic_codec": ("tokenizer", "codec."),
     "text_to_music.semantic": ("semantic", "stage."),
     "text_to_music.coarse": ("coarse", "stage."),
+    "text_to_music.fine": ("fine", "stage."),
     "judges.listener": ("listener", "listener."),
     "text_to_music.package_semantic": ("package_semantic", "stage."),
     "text_to_music.package_coarse": ("package_coarse", "stage."),
