@@ -123,13 +123,14 @@ class Result:
     Attributes:
         waveforms: the variations, all at the instrument's rate, already limited.
         arrays: named arrays for plots.
-        notes: a ``note_seq.NoteSequence`` when the instrument works on notes.
+        notes: what was composed, where the instrument works on notes: a table of `backend.audio.midi.NOTE` for each
+            waveform.
         provenance: set by the engine, which knows device, time and checkpoints.
     """
 
     waveforms: tuple[Waveform, ...] = ()
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-    notes: Any = None
+    notes: tuple[npt.NDArray[np.void], ...] = ()
     provenance: Provenance | None = None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from backend.audio.midi import Notes, program_name
 from backend.audio.spectral import LogMel, cqt_chroma
 from backend.audio.waveform import Waveform
 
@@ -59,6 +60,38 @@ def chroma(waveform: Waveform, title: str = "Chroma") -> go.Figure:
     share = np.where(peak > strength.max() * 1e-3, strength / np.maximum(peak, 1e-9), 0.0)
     figure = _image(100 * share, waveform.duration_s, title, "Viridis", "%", (0, 100))
     figure.update_yaxes(tickvals=list(range(12)), ticktext=list(PITCH_NAMES), title_text="Pitch class")
+    return figure
+
+
+def piano_roll(notes: Notes, duration_s: float, title: str = "Notes") -> go.Figure:
+    """What is played: a bar a note, a colour and a dash a part, drum hits as dots.
+
+    Args:
+        notes: table of `backend.audio.midi.NOTE`.
+        duration_s: length of the time axis.
+        title: above the figure.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout(title))
+    for index, part in enumerate(np.unique(notes["part"])):
+        own = notes[notes["part"] == part]
+        colour, drums = SERIES[index % len(SERIES)][0], bool(own["is_drum"][0])
+        times = [round(float(t), 3) for t in own["start_s"]]
+        name = program_name(int(own["program"][0]), drums)
+        pitches = own["pitch"].tolist()
+        if drums:
+            marker = {"color": colour, "size": 4, "symbol": "diamond"}
+            figure.add_trace(go.Scatter(x=times, y=pitches, name=name, mode="markers", marker=marker))
+            continue
+        ends = [round(float(t), 3) for t in own["end_s"]]
+        x = [value for start, end in zip(times, ends, strict=True) for value in (start, end, None)]
+        y = [value for pitch in pitches for value in (pitch, pitch, None)]
+        figure.add_trace(go.Scatter(x=x, y=y, name=name, mode="lines", line={"color": colour, "width": 5}))
+    octaves = list(range(24, 109, 12))
+    figure.update_yaxes(title_text="Pitch", tickvals=octaves, ticktext=[f"C{p // 12 - 1}" for p in octaves])
+    figure.update_xaxes(title_text="Time (s)", range=[0, duration_s])
+    figure.update_layout(showlegend=True)
     return figure
 
 

@@ -10,10 +10,12 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from backend.audio import io
+from backend.audio.midi import Notes, to_midi
 from backend.audio.waveform import Waveform
 from backend.contract import Result
 from backend.errors import AudioError
@@ -21,6 +23,7 @@ from backend.errors import AudioError
 log = logging.getLogger(__name__)
 
 FORMATS = ("wav", "flac", "mp3")
+NOTES = "mid"  # beside the sound, where an instrument works on notes
 N_PEAKS = 160  # bars of the player's waveform
 KEPT_A_SESSION = 12  # results; older ones are deleted when a new one comes
 GRACE_S = 900.0  # a phone that slept drops its connection too: its files wait this long
@@ -28,11 +31,12 @@ GRACE_S = 900.0  # a phone that slept drops its connection too: its files wait t
 
 @dataclass(frozen=True)
 class Clip:
-    """One variation as a file: its URL without the extension, length in seconds, and peaks 0–100 for drawing."""
+    """One variation as files: URL without the extension, length in seconds, peaks 0–100 for drawing, formats."""
 
     url: str
     duration_s: float
     peaks: tuple[int, ...]
+    formats: tuple[str, ...] = FORMATS
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Exports:
         self._tokens: dict[str, list[str]] = {}
 
     def save(self, session: str, result: Result) -> Saved:
-        """Write every variation as WAV with its provenance.
+        """Write every variation as WAV, and its notes as MIDI, with provenance.
 
         Raises:
             AudioError: the disk is full or cannot be written.
@@ -77,8 +81,18 @@ class Exports:
         clips = []
         for number, waveform in enumerate(result.waveforms, 1):
             io.write(waveform, folder / f"{number}.wav", "wav", provenance)
-            clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform)))
+            formats: tuple[str, ...] = FORMATS
+            if number <= len(result.notes) and len(result.notes[number - 1]):
+                self._write_notes(folder / f"{number}.{NOTES}", result.notes[number - 1], provenance)
+                formats = (*FORMATS, NOTES)
+            clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform), formats))
         return Saved(token, tuple(clips))
+
+    def _write_notes(self, path: Path, notes: Notes, provenance: dict[str, Any]) -> None:
+        try:
+            path.write_bytes(to_midi(notes, provenance=provenance))
+        except OSError as error:
+            raise AudioError(f"The result cannot be saved to {path.parent}: {error.strerror}.") from error
 
     def path(self, token: str, clip: int, file_format: str) -> Path | None:
         """The file of one clip, encoded on first demand; None if there is no such clip.
@@ -86,9 +100,12 @@ class Exports:
         Raises:
             AudioError: it cannot be encoded or written.
         """
-        known = self._root is not None and re.fullmatch(r"[A-Za-z0-9_-]{22}", token) and file_format in FORMATS
-        if not known or self._root is None:
+        known = self._root is not None and re.fullmatch(r"[A-Za-z0-9_-]{22}", token)
+        if not known or self._root is None or file_format not in (*FORMATS, NOTES):
             return None
+        if file_format == NOTES:
+            midi = self._root / token / f"{clip:d}.{NOTES}"
+            return midi if midi.is_file() else None
         wav = self._root / token / f"{clip:d}.wav"
         wanted = wav.with_suffix(f".{file_format}")
         if not wav.is_file():

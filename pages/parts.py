@@ -16,8 +16,10 @@ from backend.audio import io
 from backend.contract import MAX_SEED, Event, Failed, Loading, Progress, Provenance, Queued, Request
 from backend.errors import AudioError, NeuromuseError
 from backend.settings import Settings
-from pages.exports import FORMATS, Exports, Saved
+from pages.exports import NOTES, Exports, Saved
 from pages.jobs import Jobs
+
+TITLES = {NOTES: "MIDI"}
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,8 @@ def players(saved: Saved, provenance: Provenance | None) -> str:
         label = f"Variation {number}" if len(saved.clips) > 1 else "Your music"
         links = "".join(
             f'<a href="{clip.url}.{kind}" download="{stem}-{number}.{kind}" '
-            f'aria-label="Download {label} as {kind.upper()}">{kind.upper()}</a>'
-            for kind in FORMATS
+            f'aria-label="Download {label} as {TITLES.get(kind, kind.upper())}">{TITLES.get(kind, kind.upper())}</a>'
+            for kind in clip.formats
         )
         cards.append(
             f'<li class="nm-card"><div class="nm-card-head"><h3>{label}</h3>'

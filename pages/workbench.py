@@ -12,9 +12,10 @@ from typing import Any
 import gradio as gr
 
 from backend.audio import io
+from backend.audio.midi import read_midi
 from backend.contract import Done, Event, Failed, Queued, Request
 from backend.errors import AudioError, RequestError
-from pages.exports import Exports
+from pages.exports import NOTES, Exports
 from pages.parts import Desk, SeedRow, Story, html, new_seed, note, players, sentence
 from pages.theme import dress
 
@@ -37,6 +38,7 @@ class Workbench:
     shown: gr.Radio
     spectrogram: gr.Plot
     chroma: gr.Plot
+    notes: gr.Plot
     token: gr.State
     drawn: gr.State
 
@@ -52,7 +54,9 @@ class Workbench:
             shown = gr.Radio(["1"], value="1", label="Picture of variation", elem_id=f"{prefix}-shown")
             spectrogram = gr.Plot(label="Spectrogram", show_label=False, elem_id=f"{prefix}-spectrogram")
             chroma = gr.Plot(label="Chroma", show_label=False, elem_id=f"{prefix}-chroma")
-        return cls(generate, stop, status, heard, pictures, shown, spectrogram, chroma, gr.State(""), gr.State(""))
+            notes = gr.Plot(label="Notes", show_label=False, elem_id=f"{prefix}-notes", visible=False)
+        states = gr.State(""), gr.State("")
+        return cls(generate, stop, status, heard, pictures, shown, spectrogram, chroma, notes, *states)
 
     def wire(
         self, desk: Desk, instrument_id: str, seed: SeedRow, inputs: Sequence[Any], make: Callable[..., Request]
@@ -94,10 +98,10 @@ class Workbench:
             **quiet,
         )
         self.stop.click(stop, None, None, queue=False, **quiet)
-        pictures = [self.pictures, self.spectrogram, self.chroma]
+        pictures = [self.pictures, self.spectrogram, self.chroma, self.notes]
         # Not part of the job's event, which must be over before Generate works again: pictures take a second.
         started.then(
-            lambda token, drawn: [*_pictures(desk.exports, token, "1"), token] if token != drawn else [gr.skip()] * 4,
+            lambda token, drawn: [*_pictures(desk.exports, token, "1"), token] if token != drawn else [gr.skip()] * 5,
             [self.token, self.drawn],
             [*pictures, self.drawn],
             **quiet,
@@ -140,12 +144,15 @@ class Workbench:
         }
 
 
-def _pictures(exports: Exports, token: str, number: str) -> tuple[Any, Any, Any]:
-    """The group made visible, spectrogram and chroma of one saved clip; hidden when the clip is gone."""
+def _pictures(exports: Exports, token: str, number: str) -> tuple[Any, Any, Any, Any]:
+    """The group made visible, spectrogram, chroma and notes of one saved clip; hidden when the clip is gone."""
     path = exports.path(token, int(number), "wav")
     if path is None:
-        return gr.update(visible=False), None, None
+        return gr.update(visible=False), None, None, None
     from backend import plots  # here, because plotly and librosa would add seconds to the start of the server
 
-    waveform = io.read(path)
-    return gr.update(visible=True), dress(plots.spectrogram(waveform)), dress(plots.chroma(waveform))
+    waveform, written = io.read(path), exports.path(token, int(number), NOTES)
+    roll = gr.update(visible=False)
+    if written is not None:
+        roll = gr.update(value=dress(plots.piano_roll(read_midi(written), waveform.duration_s)), visible=True)
+    return gr.update(visible=True), dress(plots.spectrogram(waveform)), dress(plots.chroma(waveform)), roll

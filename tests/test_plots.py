@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from backend import plots
+from backend.audio.midi import make_notes
 from backend.audio.waveform import Waveform
 
 RATE = 24_000
@@ -73,3 +74,11 @@ def test_reducing_columns_keeps_a_single_bright_column() -> None:
     values[2, 777] = 1
     reduced = plots.reduce_columns(values)
     assert reduced.shape == (4, 300) and reduced[2].sum() == 1
+
+
+def test_a_piano_roll_has_a_bar_a_note_and_a_dot_a_drum_hit() -> None:
+    rows = [(0.0, 0.5, 60, 90, 40, False, 0), (0.5, 1.0, 64, 90, 40, False, 0), (0.0, 0.1, 36, 90, 0, True, 1)]
+    figure = plots.piano_roll(make_notes(rows), 2.0)
+    violin, drums = figure.data
+    assert violin.name == "Violin" and list(violin.x) == [0.0, 0.5, None, 0.5, 1.0, None]
+    assert drums.name == "Drums" and drums.mode == "markers" and list(drums.y) == [36]

@@ -47,6 +47,15 @@ def make_notes(rows: list[tuple[float, float, int, int, int, bool, int]]) -> Not
     return np.sort(np.array(rows, dtype=NOTE), order=["start_s", "part", "pitch"])
 
 
+def program_name(program: int, is_drum: bool = False) -> str:
+    """General MIDI's name of a program, such as "Violin"."""
+    if is_drum:
+        return "Drums"
+    import pretty_midi
+
+    return str(pretty_midi.program_to_instrument_name(program))
+
+
 def read_midi(
     source: str | Path | bytes,
     *,

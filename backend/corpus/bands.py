@@ -8,7 +8,7 @@ import numpy as np
 
 from backend.corpus.accompaniment import write_bass, write_comping, write_pad
 from backend.corpus.arrangement import Arrangement, Part, fit_range
-from backend.corpus.grooves import LICENCE, Groove, looped, thinned
+from backend.corpus.grooves import Groove, looped, thinned
 from backend.corpus.instruments import BY_NAME, DRUMS, Instrument, draw
 from backend.corpus.melody import Harmony, MelodyStyle, write_melody
 from backend.corpus.progressions import progressions
@@ -119,7 +119,7 @@ def _arrange(
         drums = thinned(drums)
     parts = [*_pitched(style, harmony, n_beats, groove.swung, rng), Part(DRUMS, "drums", drums, performed=True)]
     return Arrangement(
-        "band", "band", style, groove.source, LICENCE, f"{style} band over {text}", tempo, 4.0, "4/4", parts,
+        "band", "band", style, groove.source, groove.licence, f"{style} band over {text}", tempo, 4.0, "4/4", parts,
         progression=text,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from backend.corpus.arrangement import CLIP_S
-from backend.corpus.clips import SPLITS, Library, captioned, make_clip
+from backend.corpus.clips import SPLITS, Library, captioned, make_clip, make_silent_clip
 from backend.corpus.render import find_soundfonts
 from backend.corpus.score_cache import fill_cache
 from backend.errors import NeuromuseError
@@ -39,18 +39,27 @@ def clip_order(hours: float, seed: int) -> list[str]:
     return [ids[i] for i in np.random.default_rng([seed, 77]).permutation(len(ids))]
 
 
+def silent_order(hours: float) -> list[str]:
+    """Ids of the training clips that are written as notes alone."""
+    return [f"train_silent_{i:06d}" for i in range(round(hours * CLIPS_PER_HOUR))]
+
+
 def recaption(out: Path, seed: int) -> int:
     """Write the captions of a finished build anew, as the present wording has them; no sound changes.
 
     Returns:
         Number of clips.
     """
-    lines = out / "clips.jsonl"
-    metas = [captioned(json.loads(line), seed) for line in lines.read_text(encoding="utf-8").splitlines()]
-    part = lines.with_suffix(".part")
-    part.write_text("".join(json.dumps(m, ensure_ascii=False) + "\n" for m in metas), encoding="utf-8")
-    part.replace(lines)
-    return len(metas)
+    count = 0
+    for lines in (out / "clips.jsonl", out / "silent.jsonl"):
+        if not lines.is_file():
+            continue
+        metas = [captioned(json.loads(line), seed) for line in lines.read_text(encoding="utf-8").splitlines()]
+        part = lines.with_suffix(".part")
+        part.write_text("".join(json.dumps(m, ensure_ascii=False) + "\n" for m in metas), encoding="utf-8")
+        part.replace(lines)
+        count += len(metas)
+    return count
 
 
 _worker: dict[str, Any] = {}
@@ -62,15 +71,15 @@ def _start_worker(data: Path, out: Path, seed: int, pieces: list[str], soundfont
 
 def _work(clip_id: str) -> dict[str, Any] | None:
     try:
-        return make_clip(clip_id, _worker["seed"], _worker["library"], _worker["out"])
+        make = make_silent_clip if "_silent_" in clip_id else make_clip
+        return make(clip_id, _worker["seed"], _worker["library"], _worker["out"])
     except (NeuromuseError, ValueError, IndexError) as error:
         logger.warning("clip %s is left out: %r", clip_id, error)
         return None
 
 
-def _done_clips(out: Path) -> set[str]:
+def _done_clips(out: Path, lines: Path) -> set[str]:
     """Ids whose line is whole and whose files exist; a line cut short by a kill is dropped from the file."""
-    lines = out / "clips.jsonl"
     if not lines.is_file():
         return set()
     good, ids = [], set()
@@ -79,7 +88,7 @@ def _done_clips(out: Path) -> set[str]:
             meta = json.loads(line)
         except ValueError:
             continue
-        if (out / meta["audio"]).is_file() and (out / meta["notes"]).is_file():
+        if (not meta["audio"] or (out / meta["audio"]).is_file()) and (out / meta["notes"]).is_file():
             good.append(line)
             ids.add(meta["id"])
     part = lines.with_suffix(".part")
@@ -117,18 +126,20 @@ def build(args: argparse.Namespace) -> Iterator[tuple[int, int]]:
     """Make every clip that is missing, yielding (done, total) as clips are written."""
     args.out.mkdir(parents=True, exist_ok=True)
     plan = _plan(args)
-    order = clip_order(args.hours, args.seed)
-    done = _done_clips(args.out)
-    todo = [c for c in order if c not in done]
+    orders = {"clips.jsonl": clip_order(args.hours, args.seed), "silent.jsonl": silent_order(args.silent_hours)}
     start = (args.data, args.out, args.seed, plan["pieces"], [Path(p) for p in plan["soundfonts"]])
-    count = len(order) - len(todo)
-    with (args.out / "clips.jsonl").open("a", encoding="utf-8") as lines:
-        for meta in _made(todo, args.workers, start):
-            count += 1
-            if meta is not None:
-                lines.write(json.dumps(meta, ensure_ascii=False) + "\n")
-                lines.flush()
-            yield count, len(order)
+    count, total = 0, sum(map(len, orders.values()))
+    for name, order in orders.items():
+        done = _done_clips(args.out, args.out / name)
+        todo = [c for c in order if c not in done]
+        count += len(order) - len(todo)
+        with (args.out / name).open("a", encoding="utf-8") as lines:
+            for meta in _made(todo, args.workers, start) if todo else ():
+                count += 1
+                if meta is not None:
+                    lines.write(json.dumps(meta, ensure_ascii=False) + "\n")
+                    lines.flush()
+                yield count, total
 
 
 def _made(todo: Sequence[str], workers: int, start: tuple[Any, ...]) -> Iterator[dict[str, Any] | None]:
@@ -152,6 +163,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with the public repositories")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--hours", type=float, default=24.0, help="hours of training audio")
+    parser.add_argument(
+        "--silent-hours", type=float, default=0.0, help="hours of further training clips, as notes alone (silent.jsonl)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--soundfont", type=Path, action="append", default=[], help="use this soundfont (repeatable)")

@@ -42,14 +42,21 @@ def note_families(notes: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]:
     return np.array([drums if drum else table[program] for program, drum in pairs], dtype=np.uint8)
 
 
-def read_catalogue(corpus: Path) -> list[Clip]:
+def read_catalogue(corpus: Path, *, silent: bool = False) -> list[Clip]:
     """All clips of ``corpus/clips.jsonl`` whose files exist, in its order.
+
+    Args:
+        corpus: its folder.
+        silent: the training clips of ``silent.jsonl`` instead, which have notes but no sound; none if it is not there.
 
     Raises:
         FileNotFoundError: no corpus was built there.
     """
-    clips = []
-    for line in (corpus / "clips.jsonl").read_text(encoding="utf-8").splitlines():
+    clips: list[Clip] = []
+    path = corpus / ("silent.jsonl" if silent else "clips.jsonl")
+    if silent and not path.exists():
+        return clips
+    for line in path.read_text(encoding="utf-8").splitlines():
         meta = json.loads(line)
         audio, notes = corpus / meta["audio"], corpus / meta["notes"]
         if audio.exists() and notes.exists():

@@ -20,7 +20,7 @@ from backend.corpus.grooves import Groove, machine_groove, read_grooves
 from backend.corpus.metadata import clip_metadata
 from backend.corpus.miniatures import miniature
 from backend.corpus.perform import LEAD_IN_S, PerformedPart, perform
-from backend.corpus.render import SAMPLE_RATE, Synth, render
+from backend.corpus.render import ROOMS, SAMPLE_RATE, Synth, draw_gain, render
 from backend.corpus.score_cache import load_score, split_of
 from backend.corpus.score_clips import score_arrangement
 from backend.corpus.scores import Score
@@ -94,9 +94,7 @@ def make_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str,
     rng = clip_rng(seed, clip_id)
     split = clip_id.split("_")[0]
     for attempt in range(TRIES):
-        arrangement = arrange(split, library, rng)
-        arrangement.parts = [p for p in arrangement.parts if len(p.notes)]
-        parts = [p for p in perform(arrangement, rng) if len(p.notes)]
+        arrangement, parts = _play(split, library, rng)
         try:
             mix = render(parts, library.synths, rng)
             break
@@ -113,6 +111,30 @@ def make_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str,
     meta |= clip_metadata(arrangement, parts, mix.gains_db, rng)
     meta |= {"soundfont": mix.soundfont, "room": mix.room}
     return captioned(meta, seed)
+
+
+def make_silent_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str, Any]:
+    """Arrange, play and write one training clip as notes alone, with the balance and the room it might have had.
+
+    Returns:
+        Its metadata line.
+    """
+    rng = clip_rng(seed, clip_id)
+    arrangement, parts = _play("train", library, rng)
+    notes = Path("notes", f"{clip_id}.npz")
+    (out / notes).parent.mkdir(parents=True, exist_ok=True)
+    _write_notes(out / notes, arrangement, parts)
+    meta: dict[str, Any] = {"id": clip_id, "audio": "", "notes": str(notes), "split": "train"}
+    meta |= clip_metadata(arrangement, parts, [draw_gain(part, parts, rng) for part in parts], rng)
+    meta |= {"soundfont": str(rng.choice([s.name for s in library.synths])), "room": str(rng.choice(list(ROOMS)))}
+    return captioned(meta, seed)
+
+
+def _play(split: str, library: Library, rng: np.random.Generator) -> tuple[Arrangement, list[PerformedPart]]:
+    """A random arrangement of the split and its performance, without silent parts."""
+    arrangement = arrange(split, library, rng)
+    arrangement.parts = [p for p in arrangement.parts if len(p.notes)]
+    return arrangement, [p for p in perform(arrangement, rng) if len(p.notes)]
 
 
 def captioned(meta: dict[str, Any], seed: int) -> dict[str, Any]:

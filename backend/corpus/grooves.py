@@ -11,7 +11,6 @@ import numpy as np
 
 from backend.corpus.arrangement import Notes, as_notes
 
-LICENCE = "CC BY 4.0"
 _STYLES = {
     "rock": "rock", "punk": "rock", "blues": "rock", "funk": "funk", "neworleans": "funk", "afrobeat": "funk",
     "jazz": "jazz", "latin": "latin", "afrocuban": "latin", "highlife": "latin", "hiphop": "hip-hop", "soul": "soul",
@@ -35,6 +34,11 @@ class Groove:
     n_beats: int
     swung: bool
     notes: Notes
+
+    @property
+    def licence(self) -> str:
+        """Of the performance; programmed patterns are the project's own."""
+        return "CC0" if self.source.startswith("programmed/") else "CC BY 4.0"
 
 
 def read_grooves(root: Path) -> list[Groove]:

@@ -9,7 +9,7 @@ import numpy as np
 from backend.corpus.accompaniment import write_arpeggio, write_pad
 from backend.corpus.arrangement import Arrangement, Part, as_notes, below, fit_range
 from backend.corpus.bands import draw_groove
-from backend.corpus.grooves import LICENCE, Groove, looped
+from backend.corpus.grooves import Groove, looped
 from backend.corpus.instruments import BY_NAME, DRUMS, draw
 from backend.corpus.melody import Harmony, MelodyStyle, write_melody
 from backend.corpus.progressions import progressions
@@ -70,7 +70,7 @@ def _drum_solo(grooves: Sequence[Groove], rng: np.random.Generator) -> Arrangeme
     groove, tempo = draw_groove(grooves, style, str(rng.choice(list(TEMPO_RANGES))), rng)
     hits = looped(groove, 30.0 * tempo / 60.0, int(rng.integers(groove.n_beats // 4)))
     return Arrangement(
-        "miniature", "drums", style, groove.source, LICENCE, f"{style} drums", tempo, 4.0, "4/4",
+        "miniature", "drums", style, groove.source, groove.licence, f"{style} drums", tempo, 4.0, "4/4",
         [Part(DRUMS, "drums", hits, performed=True)], dynamics=str(rng.choice(["soft", "medium", "loud"])),
     )  # fmt: skip
 

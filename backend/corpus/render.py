@@ -120,6 +120,12 @@ class Mix:
     gains_db: tuple[float, ...]
 
 
+def draw_gain(part: PerformedPart, parts: Sequence[PerformedPart], rng: np.random.Generator) -> float:
+    """Loudness of a part in the mix, in dB: by its role, give or take two; voices of an ensemble are nearly equal."""
+    equal = all(other.role in ("lead", "counter") for other in parts)
+    return float(_BALANCE_DB[part.role] * (0.7 if equal else 1.0) + rng.uniform(-2, 2))
+
+
 def render(parts: Sequence[PerformedPart], synths: Sequence[Synth], rng: np.random.Generator) -> Mix:
     """Render and mix the parts with a random soundfont, balance, room, tilt and level.
 
@@ -128,11 +134,10 @@ def render(parts: Sequence[PerformedPart], synths: Sequence[Synth], rng: np.rand
     """
     synth = synths[int(rng.integers(len(synths)))]
     gains, mix = [], np.zeros(N_SAMPLES, np.float32)
-    equal = all(part.role in ("lead", "counter") for part in parts)
     for part in parts:
         sound = synth.play(part)
         level = active_rms(sound)
-        gain = float(_BALANCE_DB[part.role] * (0.7 if equal else 1.0) + rng.uniform(-2, 2))
+        gain = draw_gain(part, parts, rng)
         gains.append(gain)
         if level > 0:
             mix += sound * np.float32(10 ** (gain / 20) / level)

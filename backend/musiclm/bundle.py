@@ -1,6 +1,6 @@
 """Trained models into the checkpoint store: ``python -m backend.musiclm.bundle --models DIR [--only NAME …]``.
 
-``DIR`` holds what ``backend.musiclm.train`` wrote: ``codec/``, ``tokenizer/``, ``semantic/``, ``coarse/``, ``fine/``
+``DIR`` holds what ``backend.musiclm.train`` wrote: ``codec/``, ``semantic/``, ``acoustic/``
 and ``listener/`` with ``best.pt`` and ``config.pt``, perhaps ``package_semantic/`` and its like, and ``mulan.pt``.
 Matrices are stored in eight bits a weight.
 """
@@ -22,10 +22,8 @@ logger = logging.getLogger(__name__)
 CARD = "text_to_music/README.md"
 PARTS = {
     "text_to_music.codec": ("codec", "codec."),
-    "text_to_music.semantic_codec": ("tokenizer", "codec."),
     "text_to_music.semantic": ("semantic", "stage."),
-    "text_to_music.coarse": ("coarse", "stage."),
-    "text_to_music.fine": ("fine", "stage."),
+    "text_to_music.acoustic": ("acoustic", "stage."),
     "judges.listener": ("listener", "listener."),
     "text_to_music.package_semantic": ("package_semantic", "stage."),
     "text_to_music.package_coarse": ("package_coarse", "stage."),

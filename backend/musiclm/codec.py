@@ -70,9 +70,10 @@ TINY = CodecConfig(
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over frames, then a pointwise bottleneck (arXiv 2201.03545); ``[batch, frames, dim]``."""
 
-    def __init__(self, dim: int, expansion: int = 3, kernel_size: int = 7) -> None:
+    def __init__(self, dim: int, expansion: int = 3, kernel_size: int = 7, dilation: int = 1) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+        padding = kernel_size // 2 * dilation
+        self.depthwise = nn.Conv1d(dim, dim, kernel_size, padding=padding, dilation=dilation, groups=dim)
         self.norm = nn.LayerNorm(dim)
         self.expand = nn.Linear(dim, expansion * dim)
         self.contract = nn.Linear(expansion * dim, dim)

@@ -28,7 +28,7 @@ from backend.musiclm.quantize import perplexity
 PHASES = ("encoder", "decoder")
 LATENT_NOISE = 0.1
 FIT_VECTORS = 60_000
-COARSE_SHARE = 0.35  # of the decoder's batches hear the first half of the codebooks only, as a preview does
+COARSE_SHARE = 0.12  # of the decoder's batches hear the first half of the codebooks only, as a preview does
 
 
 class CodecObjective(nn.Module):

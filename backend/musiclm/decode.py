@@ -1,9 +1,7 @@
-"""From an embedding to sound: sample the stages with a static cache, then decode.
+"""Steps shared by what samples: a static cache over the semantic stage, drawing with guidance, codes to sound.
 
-Every stage runs one position a frame. Keys and values live in one preallocated buffer a layer; guidance and
-variations are rows of one batch; the logits are those of `Stage.forward` (a test holds them together). When the
-window is full, the last half of it becomes the past of a new window, as MusicLM continues beyond its training length
-(arXiv 2301.11325, section 4.2).
+Keys and values live in one preallocated buffer; guidance and variations are rows of one batch; the logits are those of
+`Stage.forward` (a test holds them together).
 """
 
 from __future__ import annotations
@@ -16,25 +14,30 @@ from torch import Tensor
 from torch.nn import functional
 
 from backend.musiclm.codec import AudioCodec
-from backend.musiclm.stages import FineStage, Stage, rotate
+from backend.musiclm.stages import Stage, rotate
 
 StepCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How codes are drawn. ``guidance_scale`` 1 is off and costs nothing."""
+    """How codes are drawn. ``guidance_scale`` 1 is off and costs nothing; ``top_p`` is of nucleus sampling."""
 
     temperature: float = 1.0
     top_k: int = 100
     guidance_scale: float = 3.0
+    top_p: float = 1.0
 
 
 def draw(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """One code a row from ``logits [rows, codebook_size]``: temperature, top-k, Gumbel maximum."""
+    """One code a row from ``logits [rows, codebook_size]``: top-k, temperature, nucleus (arXiv 1904.09751), Gumbel."""
     values, indices = logits.float().topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
+    values = values / max(sampling.temperature, 1e-4)
+    if sampling.top_p < 1.0:
+        shares = values.softmax(-1)
+        values = values.masked_fill(shares.cumsum(-1) - shares > sampling.top_p, -torch.inf)  # never the first
     uniform = torch.rand(values.shape, generator=generator).to(values.device).clamp_(1e-20, 1 - 1e-7)
-    noisy = values / max(sampling.temperature, 1e-4) - torch.log(-torch.log(uniform))
+    noisy = values - torch.log(-torch.log(uniform))
     return indices.gather(-1, noisy.argmax(-1, keepdim=True))[:, 0]
 
 
@@ -52,12 +55,11 @@ class StageDecoder:
     Args:
         stage: in evaluation mode.
         condition: ``[rows, embed_dim]`` from `Stage.condition`; with guidance, conditioned rows then the others.
-        guide: embedded guide ``[rows, frames, dim]`` or None.
     """
 
-    def __init__(self, stage: Stage, condition: Tensor, guide: Tensor | None) -> None:
+    def __init__(self, stage: Stage, condition: Tensor) -> None:
         config = stage.config
-        self.stage, self.guide = stage, guide
+        self.stage = stage
         self.capacity = config.prefix + config.window
         rows, head_dim = condition.shape[0], config.dim // config.heads
         shape = (config.depth, 2, rows, config.heads, self.capacity, head_dim)
@@ -87,110 +89,29 @@ class StageDecoder:
         out: Tensor = self.stage.norm(x)
         return out
 
-    def embed(self, codes: Tensor, frame: int) -> Tensor:
-        """Input positions ``[rows, n, dim]`` of frames ``frame … frame + n``, whose *previous* frames are ``codes``."""
+    def embed(self, codes: Tensor) -> Tensor:
+        """Input positions ``[rows, n, dim]`` of the frames after ``codes [rows, n, n_codes]``."""
         past = torch.stack([table(codes[..., i]) for i, table in enumerate(self.stage.codes)]).sum(0)
         x: Tensor = past + self.tint[:, None]
-        return x if self.guide is None else x + self.guide[:, frame : frame + x.shape[1]]
+        return x
 
-    def begin(self, frame: int) -> Tensor:
+    def begin(self) -> Tensor:
         """State of the first frame of a window, ``[rows, dim]``."""
-        x = self.first[:, None]
-        x = x if self.guide is None else x + self.guide[:, frame : frame + 1]
-        return self.extend(x)[:, 0]
+        return self.extend(self.first[:, None])[:, 0]
 
     def reset(self) -> None:
         """Forget all frames; keep the prefix."""
         self.filled = self.stage.config.prefix
 
 
-@torch.inference_mode()
-def sample_stage(
-    stage: Stage,
-    embed: Tensor,
-    frames: int,
-    sampling: Sampling,
-    generator: torch.Generator,
-    *,
-    negative: Tensor | None = None,
-    guide: Tensor | None = None,
-    on_step: StepCallback | None = None,
-) -> Tensor:
-    """Draw ``frames`` frames of codes.
-
-    Args:
-        embed: ``[batch, embed_dim]`` unit-norm MuLan embeddings.
-        negative: ``[batch, embed_dim]`` to steer away from; the learned null condition when None.
-        guide: ``[batch, guide_frames, guide_codes]``.
-        on_step: called with (frames done, frames); may raise to stop.
-
-    Returns:
-        ``[batch, frames, n_codes]``.
-    """
-    batch, window = embed.shape[0], stage.config.window
+def conditions(stage: Stage, embed: Tensor, negative: Tensor | None, guidance_scale: float) -> tuple[Tensor, bool]:
+    """Conditions of all rows, those to steer away from after those to follow, and whether there are such."""
     condition = stage.condition(embed)
-    guided = sampling.guidance_scale != 1.0
-    if guided:
-        nothing = torch.ones(batch, dtype=torch.bool, device=embed.device)
-        other = stage.condition(embed, nothing) if negative is None else stage.condition(negative)
-        condition = torch.cat([condition, other])
-    embedded = None
-    if stage.guide is not None and guide is not None:
-        embedded = stage.guide(guide)
-        embedded = torch.cat([embedded, embedded]) if guided else embedded
-    decoder = StageDecoder(stage, condition, embedded)
-    codes = torch.zeros(batch, frames, stage.config.n_codes, dtype=torch.long, device=embed.device)
-    for frame in range(frames):
-        if on_step is not None:
-            on_step(frame, frames)
-        if frame and decoder.filled < decoder.capacity:
-            state = decoder.extend(decoder.embed(_rows(codes[:, frame - 1 : frame], guided), frame))[:, 0]
-        else:
-            state = _begin_window(decoder, codes, frame, window // 2, guided)
-        codes[:, frame] = _draw_frame(stage, state, sampling, generator, guided)
-    return codes
-
-
-def _begin_window(decoder: StageDecoder, codes: Tensor, frame: int, keep: int, guided: bool) -> Tensor:
-    """State of ``frame`` after starting a new window that remembers the last ``keep`` frames."""
-    decoder.reset()
-    start = max(0, frame - keep)
-    state = decoder.begin(start)
-    if frame > start:
-        state = decoder.extend(decoder.embed(_rows(codes[:, start:frame], guided), start + 1))[:, -1]
-    return state
-
-
-def _rows(codes: Tensor, guided: bool) -> Tensor:
-    return torch.cat([codes, codes]) if guided else codes
-
-
-def _draw_frame(stage: Stage, state: Tensor, sampling: Sampling, generator: torch.Generator, guided: bool) -> Tensor:
-    """All codes of one frame, ``[batch, n_codes]``, from its state ``[rows, dim]``."""
-    drawn = []
-    for i, head in enumerate(stage.heads):
-        code = draw(guide_logits(head(state), sampling.guidance_scale), sampling, generator)
-        drawn.append(code)
-        if i < len(stage.chain):
-            state = state + stage.chain[i](_rows(code, guided))
-    return torch.stack(drawn, -1)
-
-
-@torch.inference_mode()
-def fill_fine(
-    fine: FineStage, coarse: Tensor, embed: Tensor, temperature: float, generator: torch.Generator,
-    on_step: StepCallback | None = None,
-) -> Tensor:  # fmt: skip
-    """All codebooks from the coarse ones: ``[batch, frames, n_coarse]`` → ``[batch, frames, n_coarse + n_fine]``."""
-    codes = coarse
-    sampling = Sampling(temperature=temperature, top_k=50, guidance_scale=1.0)
-    for level in range(fine.config.n_fine):
-        if on_step is not None:
-            on_step(level, fine.config.n_fine)
-        logits = fine(codes, embed, level)
-        chosen = draw(logits.flatten(0, 1), sampling, generator).view(codes.shape[:2])
-        codes = torch.cat([codes, chosen[..., None]], -1)
-    return codes
+    if guidance_scale == 1.0:
+        return condition, False
+    nothing = torch.ones(len(embed), dtype=torch.bool, device=embed.device)
+    other = stage.condition(embed, nothing) if negative is None else stage.condition(negative)
+    return torch.cat([condition, other]), True
 
 
 @torch.inference_mode()

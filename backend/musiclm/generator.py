@@ -1,4 +1,4 @@
-"""Prompt to sound with the bundled models: text → MuLan → semantic → acoustic (→ fine) → audio."""
+"""Prompt to sound with the bundled models: text → MuLan → notes → acoustic codes → audio."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from backend.checkpoints import CheckpointStore
 from backend.errors import CheckpointError
 from backend.job import Job
+from backend.musiclm.acoustic import AcousticStage
+from backend.musiclm.acoustic import config_of as acoustic_config_of
 from backend.musiclm.codec import Codec
 from backend.musiclm.codec import config_of as codec_config_of
-from backend.musiclm.decode import Sampling, decode_audio, fill_fine, sample_stage
+from backend.musiclm.compose import Wish, compose
+from backend.musiclm.decode import Sampling, decode_audio
+from backend.musiclm.events import SIZE, Events, Setting, notes_of
+from backend.musiclm.guide import Notes
 from backend.musiclm.mulan import MuLanEmbedder
-from backend.musiclm.semantic import SemanticCodec
-from backend.musiclm.semantic import config_of as semantic_config_of
-from backend.musiclm.stages import FineStage, Stage, fine_config_of, stage_config_of
+from backend.musiclm.stages import Stage, stage_config_of
 
-CHECKPOINTS = tuple(f"text_to_music.{name}" for name in ("mulan", "semantic_codec", "semantic", "coarse", "codec"))
-ACOUSTIC_TEMPERATURE = 0.9  # of the semantic temperature; MusicLM uses .95 and .4
-FINE = "text_to_music.fine"  # used when the store has it: the bundled codec sounds better without (see the model card)
-FINE_TEMPERATURE = 0.4
-ACOUSTIC_GUIDANCE = (
-    1.5  # of the excess of the prompt's guidance over 1: of 0.6, 1.5, 2 and 2.5 MuLan hears the prompt best
-)
+CHECKPOINTS = tuple(f"text_to_music.{name}" for name in ("mulan", "semantic", "acoustic", "codec"))
+LEAD_IN_S = 0.05  # before the first beat, so that its attack is whole
 CANDIDATES = 1  # MuLan's choice of four raised its own cosine, but no independent judge heard a difference
 ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
@@ -37,12 +37,12 @@ class Clip:
 
     Attributes:
         audio: ``[variations, samples]`` at the codec's rate.
-        semantic: ``[variations, frames, codes]``.
+        events: of each variation, ``[events, 5]``, see `backend.musiclm.events`.
         codes: ``[variations, frames, n_quantizers]``.
     """
 
     audio: Tensor
-    semantic: Tensor
+    events: list[Events]
     codes: Tensor
 
 
@@ -60,10 +60,8 @@ class MusicGenerator:
         def read(name: str, make: Callable[[dict[str, Any]], ModuleType]) -> ModuleType:
             return _read(store, f"text_to_music.{name}", make).to(device)
 
-        self.semantic_codec = read("semantic_codec", lambda c: SemanticCodec(semantic_config_of(c)))
         self.semantic = read("semantic", lambda c: Stage(stage_config_of(c)))
-        self.coarse = read("coarse", lambda c: Stage(stage_config_of(c)))
-        self.fine = read("fine", lambda c: FineStage(fine_config_of(c))) if FINE in store.names() else None
+        self.acoustic = read("acoustic", lambda c: AcousticStage(acoustic_config_of(c)))
         self.codec = read("codec", lambda c: Codec(codec_config_of(c)))
 
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -82,12 +80,14 @@ class MusicGenerator:
             duration_s: length in seconds.
             job: told of every frame; may raise to stop.
             candidates: 1 keeps everything that is made.
-            how: the keyword arguments of `generate`; ``negative`` as ``[1, 128]``.
+            how: the keyword arguments of `generate`; ``negative`` as ``[1, 128]``, ``wishes`` of each text.
 
         Returns:
             ``texts × keep`` clips, the best of each text first.
         """
         rows = texts.repeat_interleave(keep * candidates, 0)
+        if how.get("wishes") is not None:
+            how["wishes"] = [wish for wish in how["wishes"] for _ in range(keep * candidates)]
         if how.get("negative") is not None:
             how["negative"] = how["negative"].expand(len(rows), -1)
         clip = self.generate(rows, duration_s, job, **how)
@@ -96,7 +96,7 @@ class MusicGenerator:
         cosine = (self.mulan.audio_embed(clip.audio) * rows).sum(-1).view(len(texts), -1)
         first = torch.arange(len(texts), device=rows.device)[:, None] * cosine.shape[1]
         kept = (first + cosine.topk(keep).indices).flatten()
-        return Clip(clip.audio[kept], clip.semantic[kept], clip.codes[kept])
+        return Clip(clip.audio[kept], [clip.events[i] for i in kept.tolist()], clip.codes[kept])
 
     @torch.inference_mode()
     def generate(
@@ -109,42 +109,61 @@ class MusicGenerator:
         temperature: float,
         generator: torch.Generator,
         negative: Tensor | None = None,
-        semantic: Tensor | None = None,
+        wishes: Sequence[Wish] | None = None,
+        events: list[Events] | None = None,
     ) -> Clip:
         """Make one clip for each row of ``embed``.
 
         Args:
             embed: ``[variations, 128]`` from `embed` or MuLan's audio tower.
             duration_s: length in seconds.
-            job: told of every frame; may raise to stop.
+            job: told of every step; may raise to stop.
             guidance_scale: 1 is off.
             temperature: of the semantic stage.
             generator: on the CPU.
             negative: ``[variations, 128]`` to steer away from.
-            semantic: codes ``[variations, frames, 3]`` to sound instead of composing them.
+            wishes: tempo and key that each variation keeps to, whatever its embedding says.
+            events: notes of each variation to sound instead of composing them.
         """
-        samples, ratio = round(duration_s * self.codec.sample_rate), self.coarse.config.guide_stride
-        frames = -(-samples // (self.codec.config.hop * ratio))
         progress = _Progress(job)
-        sampling = Sampling(temperature, 200, guidance_scale)
-        if semantic is None:
-            semantic = sample_stage(
-                self.semantic, embed, frames, sampling, generator,
-                negative=negative, on_step=progress.part(0, 20, "Composing"),
+        if events is None:
+            events = compose(
+                self.semantic, embed, duration_s, Sampling(temperature, SIZE, guidance_scale), generator,
+                negative=negative, wishes=wishes, on_step=progress.part(0, 70, "Composing"),
             )  # fmt: skip
-        scale = 1 + ACOUSTIC_GUIDANCE * (guidance_scale - 1)
-        acoustic = Sampling(temperature * ACOUSTIC_TEMPERATURE, 120, scale)
-        codes = sample_stage(
-            self.coarse, embed, frames * ratio, acoustic, generator,
-            negative=negative, guide=semantic, on_step=progress.part(20, 92, "Playing"),
-        )  # fmt: skip
-        if self.fine is not None:
-            polishing = progress.part(92, 98, "Polishing")
-            codes = fill_fine(self.fine, codes, embed, FINE_TEMPERATURE, generator, polishing)
-        job.step(98, 100, "Writing the sound")
-        audio = decode_audio(self.codec, codes)[:, :samples]
-        job.step(100, 100, "Writing the sound")
-        return Clip(audio, semantic, codes)
+        playing = progress.part(70, 100, "Playing")
+        parts = []
+        for i, piece in enumerate(events):
+            playing(i, len(events))
+            parts.append(self.play(piece, embed[i : i + 1], duration_s))
+        playing(len(events), len(events))
+        return Clip(torch.cat([audio for audio, _ in parts]), events, torch.cat([codes for _, codes in parts]))
+
+    @torch.inference_mode()
+    def play(self, events: Events, embed: Tensor, duration_s: float) -> tuple[Tensor, Tensor]:
+        """Sound one piece.
+
+        Args:
+            events: ``[events, 5]``, beginning with its setting.
+            embed: ``[1, 128]``.
+            duration_s: of the sound.
+
+        Returns:
+            Audio ``[1, samples]`` and its codes ``[1, frames, n_quantizers]``.
+        """
+        samples = round(duration_s * self.codec.sample_rate)
+        frames = -(-samples // self.codec.config.hop)
+        sound = Setting.of_event(events[0].tolist()).sound
+        notes = Notes.of([started(notes_of(events))], [sound], [0.0], duration_s).to(embed.device)
+        codes: Tensor = self.codec.quantizer(self.acoustic(notes, frames, embed))[1]
+        return decode_audio(self.codec, codes)[:, :samples], codes
+
+
+def started(notes: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """The notes `LEAD_IN_S` later."""
+    later = notes.copy()
+    later["onset_s"] += LEAD_IN_S
+    return later
 
 
 def _read(store: CheckpointStore, name: str, make: Callable[[dict[str, Any]], ModuleType]) -> ModuleType:

@@ -52,38 +52,28 @@ _TINY_CODEC = (
     "--batch 2 --set n_quantizers=2 codebook_size=16 latent_dim=8 encoder_dim=8 encoder_blocks=1 "
     "decoder_dim=8 decoder_blocks=1 synthesis_dim=8 synthesis_blocks=1"
 )
-_TINY_STAGE = "--batch 4 --set dim=16 depth=1 heads=1"
 _LARGE_CODEC = "encoder_dim=384 encoder_blocks=6 decoder_dim=640 decoder_blocks=6 synthesis_dim=640 synthesis_blocks=4"
 JOBS = {
     "tokens": (
-        Job("semantic", 0.2, ("semantic", "--ema", "0.999"), {
-            "tiny": _TINY_STAGE,
-            "base": "--batch 128 --lr 6e-4 --set dim=320 depth=8 heads=5 dropout=0.2",
-            "large": "--batch 128 --lr 3e-4 --set dim=512 depth=12 heads=8 dropout=0.2",
+        Job("semantic", 0.6, ("semantic", "--ema", "0.999"), {
+            "tiny": "--batch 4 --set dim=16 depth=1 heads=1",
+            "base": "--batch 128 --lr 6e-4 --set dim=320 depth=8 heads=5 dropout=0.1",
+            "large": "--batch 128 --lr 3e-4 --set dim=512 depth=10 heads=8 dropout=0.15",
         }),
-        Job("coarse", 0.6, ("coarse", "--ema", "0.999"), {
-            "tiny": _TINY_STAGE,
-            "base": "--batch 64 --lr 6e-4 --set dim=320 depth=10 heads=5 dropout=0.1",
-            "large": "--batch 64 --lr 3e-4 --set dim=768 depth=12 heads=12 dropout=0.15",
-        }),
-        Job("fine", 0.2, ("fine", "--ema", "0.999"), {
-            "tiny": "--batch 4 --set dim=16 blocks=1",
-            "base": "--batch 256 --lr 8e-4 --set dim=288 blocks=6",
-            "large": "--batch 256 --lr 5e-4 --set dim=512 blocks=8",
+        Job("acoustic", 0.4, ("acoustic", "--ema", "0.999"), {
+            "tiny": "--batch 4 --set dim=16 blocks=1 longest=1",
+            "base": "--batch 48 --lr 1.5e-3",
+            "large": "--batch 48 --lr 8e-4 --set dim=640 blocks=15",
         }),
     ),
     "notes": (
-        Job("codec_encoder", 0.35, ("codec", "--phase", "encoder", "--ema", "0.999"), {
+        Job("codec_encoder", 0.45, ("codec", "--phase", "encoder", "--ema", "0.999"), {
             "tiny": _TINY_CODEC, "base": "--batch 48 --lr 6e-4", "large": f"--batch 48 --lr 4e-4 --set {_LARGE_CODEC}",
         }),
-        Job("codec", 0.3, ("codec", "--phase", "decoder", "--ema", "0.999"), {
+        Job("codec", 0.43, ("codec", "--phase", "decoder", "--ema", "0.999"), {
             "tiny": _TINY_CODEC, "base": "--batch 48 --lr 6e-4", "large": f"--batch 48 --lr 4e-4 --set {_LARGE_CODEC}",
         }, after="codec_encoder"),
-        Job("tokenizer", 0.25, ("tokenizer", "--ema", "0.998"), {
-            "tiny": "--batch 2 --set n_mels=20 dim=8 codebook_size=16 latent_dim=8 code_dim=4",
-            "base": "--batch 32 --lr 8e-4", "large": "--batch 32 --lr 6e-4 --set dim=384",
-        }),
-        Job("listener", 0.1, ("listener", "--ema", "0.995"), {
+        Job("listener", 0.12, ("listener", "--ema", "0.995"), {
             "tiny": "--batch 2", "base": "--batch 48 --lr 1e-3", "large": "--batch 48 --lr 1e-3",
         }),
     ),

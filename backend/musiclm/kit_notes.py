@@ -58,7 +58,7 @@ def write_notes(corpus: Path, data: Path) -> int:
         sizes = {"notes": len(notes["part"]), "parts": int(notes["part"].max()) + 1}
         first = [int(np.argmax(notes["part"] == part)) for part in range(sizes["parts"])]
         for name in (*NOTE_COLUMNS, "beats_s", "downbeats_s"):
-            columns.setdefault(name, []).append(_ticks(notes[name]) if name in _TIMES else notes[name])
+            columns.setdefault(name, []).append(ticks_of(notes[name]) if name in _TIMES else notes[name])
         for name in PART_COLUMNS:
             columns.setdefault(name, []).append(notes[name][first].astype(np.uint8))
         sizes |= {name: len(notes[name]) for name in ("beats_s", "downbeats_s")}
@@ -70,7 +70,8 @@ def write_notes(corpus: Path, data: Path) -> int:
     return sum(path.stat().st_size for path in data.iterdir())
 
 
-def _ticks(seconds: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+def ticks_of(seconds: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    """Times in half milliseconds, 32.7 s at most."""
     return np.clip(np.round(seconds * TICKS_PER_S), 0, 65535).astype(np.uint16)
 
 

@@ -2,7 +2,7 @@
 
 The kit is a folder of at most 60 MiB with its own data and the few files of this project that training needs. It runs
 with torch and numpy, without network: ``python kit.py all --minutes 9``, repeated as often as there is time. ``tokens``
-trains the three stages; ``notes`` renders the corpus there and trains codec, semantic tokens and judge. What the kit
+trains both stages; ``notes`` renders the corpus there and trains codec and judge. What the kit
 sends home in parcels becomes models again by ``python -m backend.musiclm.pack --receive PARCELS --out MODELS``.
 """
 
@@ -33,7 +33,7 @@ BARE = {"numpy", "torch"}
 
 ENTRIES = {
     "tokens": ("kit", "kit_tokens", "train", "stages_train"),
-    "notes": ("kit", "kit_notes", "train", "codec_train", "semantic_train", "listener_train"),
+    "notes": ("kit", "kit_notes", "train", "codec_train", "listener_train"),
 }
 """Modules of ``backend.musiclm`` that run in a kit; what they import comes along."""
 
@@ -57,11 +57,18 @@ README = """# Training kit ({kind})
 Needs Python 3.11 or later with torch and numpy; no network. Scratch and what resumes a run go to `work/`, the results
 (`best.pt`, `config.pt`, `curve.csv`) to `results/`; `--parcels DIR` also writes them small and in parts of at most
 15 MiB. `--size large` trains models too large for the bundle. `python3 kit.py --help` lists the rest.
+
+{content}
 """
-README_NOTES = """
-The corpus is here as notes and is rendered on all cores first. The synthesiser is tinysoundfont (MIT; licence in
-`site/`), a compiled extension that is here for: {binaries}. Soundfonts, each under its own licence: {soundfonts}.
-"""
+NOTES = """The corpus is here as notes and is rendered on all cores first. The synthesiser is tinysoundfont (MIT;
+licence in `site/`), a compiled extension that is here for: {binaries}. Soundfonts, each under its own licence:
+{soundfonts}."""
+SMALLER = {
+    "tokens": "pack fewer --codebooks or a smaller corpus",
+    "notes": "pack a smaller soundfont or corpus",
+}
+SPARE_BYTES = 4096
+"""Left for the files that say what the kit holds."""
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -104,8 +111,8 @@ def sources(entries: Sequence[str], root: Path = ROOT) -> list[Path]:
     return sorted(found)
 
 
-def pack(kind: str, out: Path, options: argparse.Namespace) -> int:
-    """Make the kit; its size in bytes.
+def pack(kind: str, out: Path, options: argparse.Namespace) -> str:
+    """Make the kit; what it holds, in words.
 
     Raises:
         NeuromuseError: something it needs is missing, ``out`` is in use, or the kit would be larger than the limit.
@@ -114,31 +121,23 @@ def pack(kind: str, out: Path, options: argparse.Namespace) -> int:
         raise NeuromuseError(f"{out} is not empty and no kit; choose another folder.")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    for path in sources([f"backend.musiclm.{entry}" for entry in ENTRIES[kind]]):
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / path, out / path)
-    (out / "kit.py").write_text(LAUNCHER, encoding="utf-8")
-    (out / "run.sh").write_text(SHELL, encoding="utf-8")
-    (out / "run.sh").chmod(0o755)
-    limit = round(options.limit_mib * 2**20)
-    readme, fonts = README.format(kind=kind), list[str]()
-    if kind == "tokens":
-        _tokens(options.tokens, out, limit)
-    else:
-        write_notes(options.corpus, out / "data")
-        fonts = _soundfonts(options.soundfont, out / "soundfonts")
-        binaries = _synthesiser(options.wheel, out / "site")
-        readme += README_NOTES.format(binaries=", ".join(binaries), soundfonts=", ".join(fonts))
-    (out / "README.md").write_text(readme, encoding="utf-8")
-    (out / "kit.json").write_text(json.dumps({"kind": kind, "soundfonts": fonts}), encoding="utf-8")
-    if size_of(out) > limit:
-        size = size_of(out)
+    try:
+        for path in sources([f"backend.musiclm.{entry}" for entry in ENTRIES[kind]]):
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / path, out / path)
+        (out / "kit.py").write_text(LAUNCHER, encoding="utf-8")
+        (out / "run.sh").write_text(SHELL, encoding="utf-8")
+        (out / "run.sh").chmod(0o755)
+        content, fonts = _tokens(out, options) if kind == "tokens" else _notes(out, options)
+        (out / "README.md").write_text(README.format(kind=kind, content=content), encoding="utf-8")
+        (out / "kit.json").write_text(json.dumps({"kind": kind, "soundfonts": fonts}), encoding="utf-8")
+        size, limit = size_of(out) / 2**20, options.limit_mib
+        if size > limit:
+            raise NeuromuseError(f"The kit would be {size:.1f} MiB, above the limit of {limit:g}; {SMALLER[kind]}.")
+    except NeuromuseError:
         shutil.rmtree(out)
-        raise NeuromuseError(
-            f"The kit would be {size / 2**20:.1f} MiB, above the limit of {options.limit_mib:g}; "
-            f"pack {'a smaller corpus' if kind == 'tokens' else 'a smaller soundfont or corpus'}."
-        )
-    return size_of(out)
+        raise
+    return f"{size:.1f} MiB. {content}"
 
 
 def size_of(folder: Path) -> int:
@@ -146,12 +145,19 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _tokens(tokens: Path, out: Path, limit: int) -> None:
-    """Pack the tokens, with fewer captions a clip if all of them make the kit too large."""
-    for captions in (None, 4, 2, 1):
-        write_tokens(tokens, out / "data", captions)
-        if size_of(out) <= limit:
-            return
+def _tokens(out: Path, options: argparse.Namespace) -> tuple[str, list[str]]:
+    """Pack as much of the tokens as fits; a sentence for the reader and no soundfonts."""
+    room = round(options.limit_mib * 2**20) - size_of(out) - SPARE_BYTES
+    kept = write_tokens(options.tokens, out / "data", room, codebooks=options.codebooks, silent=options.silent)
+    return f"Tokens: {kept}.", []
+
+
+def _notes(out: Path, options: argparse.Namespace) -> tuple[str, list[str]]:
+    """Pack notes, soundfonts and synthesiser; a paragraph for the reader and the soundfonts' file names."""
+    write_notes(options.corpus, out / "data")
+    fonts = _soundfonts(options.soundfont, out / "soundfonts")
+    binaries = _synthesiser(options.wheel, out / "site")
+    return NOTES.format(binaries=", ".join(binaries), soundfonts=", ".join(fonts)), fonts
 
 
 def _soundfonts(named: Sequence[Path], out: Path) -> list[str]:
@@ -197,6 +203,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kind", choices=tuple(ENTRIES))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tokens", type=Path, help="folder of backend.musiclm.train tokens")
+    parser.add_argument("--codebooks", type=int, help="keep so many of the tokens' codebooks; default: all that fit")
+    parser.add_argument("--silent", type=int, help="keep at most so many clips of notes alone; default: all that fit")
     parser.add_argument("--corpus", type=Path, help="folder of backend.corpus.build")
     parser.add_argument("--soundfont", type=Path, action="append", default=[], help="carry this one (repeatable)")
     parser.add_argument("--wheel", type=Path, action="append", default=[], help="tinysoundfont for another Python")
@@ -216,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.receive:
             print(", ".join(read_parcels(options.receive, options.out)))
         else:
-            print(f"{options.out}: {pack(options.kind, options.out, options) / 2**20:.1f} MiB")
+            print(f"{options.out}: {pack(options.kind, options.out, options)}")
     except NeuromuseError as error:
         sys.stderr.write(f"{error}\n")
         return 1

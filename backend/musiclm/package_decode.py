@@ -1,14 +1,21 @@
-"""From a condition to codec codes through the package's three stages: batched guidance, fine windows in parallel."""
+"""From a condition to notes and codec codes through the package's three stages.
+
+Guidance and variations are rows of one batch, and so are the windows of the fine stage.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from backend.job import Job
+from backend.musiclm.compose import Wish
+from backend.musiclm.events import Events, window_events
+from backend.musiclm.package_compose import compose
 from backend.musiclm.package_sample import DEFAULT_SAMPLING, Choose, StageDecoder, StageSampling, sample
 from backend.musiclm.package_stages import STAGES, PackageConfig, Stage
 
@@ -17,9 +24,9 @@ MAX_FINE_ROWS = 64  # fine windows x variations x guidance decoded together; bou
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the stages made: ``semantic [b, frames, quantizers]`` and codec ``codes [b, frames, n_quantizers]``."""
+    """What the stages made: the ``events [n, 5]`` of each clip and codec ``codes [b, frames, n_quantizers]``."""
 
-    semantic: Tensor
+    events: list[Events]
     codes: Tensor
 
 
@@ -44,11 +51,15 @@ class _Run:
         blocks = (self.cond, self.null) if self.sampling[stage].guided else (self.cond,)
         return torch.cat([block.repeat(repeats, 1, 1) for block in blocks])
 
+    def report(self, stage: Stage, done: float) -> None:
+        """Say that ``done`` tokens of the total are there."""
+        self.job.step(done, self.total, f"Sampling {stage} tokens")
+
     def choose(self, stage: Stage) -> Choose:
         """Sample the stage, reporting every token."""
 
         def choose(_: int, logits: Tensor) -> Tensor:
-            self.job.step(self.done, self.total, f"Sampling {stage} tokens")
+            self.report(stage, self.done)
             self.done += 1
             return sample(logits, self.sampling[stage], self.generator)
 
@@ -76,18 +87,22 @@ class PackageDecoder:
         generator: torch.Generator,
         sampling: Mapping[Stage, StageSampling] | None = None,
         null_cond: Tensor | None = None,
-        semantic: Tensor | None = None,
+        wishes: Sequence[Wish] | None = None,
+        events: Sequence[Events] | None = None,
+        lead_in_s: float = 0.0,
         job: Job | None = None,
     ) -> Tokens:
         """Sample clips, all rows of ``cond`` together.
 
         Args:
             cond: ``[b, n_cond, cond_dim]``, a row a variation.
-            seconds: length; rounded up to whole semantic frames.
+            seconds: length; rounded up to whole codec frames.
             generator: on the modules' device; equal seeds give equal tokens.
             sampling: by stage; `DEFAULT_SAMPLING` where absent.
             null_cond: what guidance steers away from, shaped as ``cond``; the null condition by default.
-            semantic: semantic tokens the clips begin with, ``[b, frames, quantizers]`` (a melody, a continuation).
+            wishes: tempo and key that each row keeps to.
+            events: notes of each row to sound instead of composing them.
+            lead_in_s: seconds of sound before the first bar line.
             job: told of every token.
 
         Raises:
@@ -95,31 +110,31 @@ class PackageDecoder:
         """
         config = self.config
         null = torch.zeros_like(cond) if null_cond is None else null_cond
-        primed = (
-            cond.new_empty((len(cond), 0, config.semantic_quantizers), dtype=torch.long)
-            if semantic is None
-            else semantic
-        )
-        n_semantic = config.semantic_frames(seconds)
-        n_frames = n_semantic * config.codec_frames_per_semantic
+        n_frames = config.codec_frames(seconds)
         run = _Run(cond, null, {**DEFAULT_SAMPLING, **(sampling or {})}, generator, job or Job(), 0)
         chunks, width = self._fine_windows(n_frames, len(cond) * (2 if run.sampling["fine"].guided else 1))
-        run.total = (
-            max(0, n_semantic - primed.shape[1]) * config.semantic_quantizers
-            + n_frames * config.n_coarse
-            + len(chunks) * width * config.n_fine
-        )
-        made = self._extend(run, "semantic", primed, n_semantic, None)[:, :n_semantic]
-        empty = primed.new_empty((len(cond), 0, config.n_coarse))
-        coarse = self._extend(run, "coarse", empty, n_frames, made)
-        fine = primed.new_empty((len(cond), n_frames, config.n_fine))
+        run.total = n_frames * config.n_coarse + len(chunks) * width * config.n_fine
+        pieces = self._compose(run, seconds, wishes) if events is None else list(events)
+        coarse = self._play(run, pieces, n_frames, lead_in_s)
+        fine = coarse.new_empty((len(cond), n_frames, config.n_fine))
         for starts in chunks:
             given = torch.cat([coarse[:, start : start + width] for start in starts])
-            pieces = self._run(run, "fine", width, given=given, repeats=len(starts))
-            for start, piece in zip(starts, pieces.split(len(cond)), strict=True):
-                fine[:, start : start + width] = piece
-        run.job.step(run.total, run.total, "Sampling fine tokens")
-        return Tokens(made, torch.cat((coarse, fine), 2))
+            windows = self._run(run, "fine", width, given=given, repeats=len(starts))
+            for start, window in zip(starts, windows.split(len(cond)), strict=True):
+                fine[:, start : start + width] = window
+        run.report("fine", run.total)
+        return Tokens(pieces, torch.cat((coarse, fine), 2))
+
+    def _compose(self, run: _Run, seconds: float, wishes: Sequence[Wish] | None) -> list[Events]:
+        """The pieces; their share of the total is what their event slots hold, whatever they turn out to need."""
+        expected = self.config.semantic_frames(seconds) * self.config.semantic_quantizers
+        run.total += expected
+        pieces = compose(
+            self.stages["semantic"], run.cond, seconds, run.sampling["semantic"], run.generator, null_cond=run.null,
+            wishes=wishes, on_step=lambda done, total: run.report("semantic", expected * done / total),
+        )  # fmt: skip
+        run.done = expected
+        return pieces
 
     def _run(
         self,
@@ -137,22 +152,24 @@ class PackageDecoder:
         out = self.stages[stage].run(cond, n_frames, run.choose(stage), primed=primed, given=given)
         return out[: len(run.cond) * repeats]
 
-    def _extend(self, run: _Run, stage: Stage, tokens: Tensor, total: int, semantic: Tensor | None) -> Tensor:
-        """``tokens`` continued to ``total`` frames, window after window, each primed with the end of the one before."""
+    def _play(self, run: _Run, pieces: Sequence[Events], n_frames: int, lead_in_s: float) -> Tensor:
+        """Coarse codes of the pieces, window after window, each primed with the end of the one before.
+
+        Every window is given its own notes, in as many event slots as in training even where the clip is shorter.
+        """
         config = self.config
-        rate = config.semantic_frame_rate if semantic is None else config.frame_rate
-        seconds = config.semantic_window_s if semantic is None else config.coarse_window_s
-        # windows start and stop on semantic frames
-        unit = 1 if semantic is None else config.codec_frames_per_semantic
-        size, overlap = (round(s * rate) // unit * unit for s in (seconds, config.overlap_s))
-        while tokens.shape[1] < total:
-            have = tokens.shape[1]
+        size, overlap = (round(s * config.frame_rate) for s in (config.coarse_window_s, config.overlap_s))
+        slots = config.semantic_frames(config.coarse_window_s)
+        codes = torch.empty((len(run.cond), 0, config.n_coarse), dtype=torch.long, device=run.cond.device)
+        while codes.shape[1] < n_frames:
+            have = codes.shape[1]
             start = 0 if have < size else have - overlap
-            stop = min(start + size, total)
-            given = None if semantic is None else semantic[:, start // unit : stop // unit]
-            window = self._run(run, stage, stop - start, primed=tokens[:, start:], given=given)
-            tokens = torch.cat((tokens, window[:, have - start :]), 1)
-        return tokens
+            stop, start_s = min(start + size, n_frames), start / config.frame_rate - lead_in_s
+            notes = [window_events(piece, start_s, config.coarse_window_s, slots) for piece in pieces]
+            given = torch.from_numpy(np.stack(notes)).to(codes)
+            window = self._run(run, "coarse", stop - start, primed=codes[:, start:], given=given)
+            codes = torch.cat((codes, window[:, have - start :]), 1)
+        return codes
 
     def _fine_windows(self, n_frames: int, rows: int) -> tuple[list[list[int]], int]:
         """First frames of the fine windows, in groups decoded together, and their common length in frames.

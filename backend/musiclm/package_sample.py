@@ -13,6 +13,8 @@ from backend.musiclm.package_bias import coarse_bias, fine_bias, semantic_bias
 from backend.musiclm.package_stages import PackageConfig, Stage, flatten_semantic
 from backend.musiclm.package_static import Session, StaticTransformer
 
+MOST_AT_ONCE = 256  # positions of a prefix; bounds the memory of their attention scores
+SMALLEST = torch.finfo(torch.float32).tiny  # a draw of 0 would put a forbidden code, at -inf, first
 Choose = Callable[[int, Tensor], Tensor]
 """``choose(token index, logits [rows, codebook size])`` → the next code of each row, ``[rows]``."""
 
@@ -25,15 +27,17 @@ class StageSampling:
         temperature: divides the logits; above 0.
         top_k: codes kept, 0 for all.
         guidance_scale: classifier-free guidance (arXiv 2207.12598); 1 is off and halves the work.
+        top_p: share of the probability kept, of nucleus sampling (arXiv 1904.09751); 1 for all.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     guidance_scale: float = 3.0
+    top_p: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0 or self.top_k < 0:
-            raise ValueError("temperature must be above 0 and top_k at least 0")
+        if self.temperature <= 0 or self.top_k < 0 or self.top_p <= 0:
+            raise ValueError("temperature and top_p must be above 0 and top_k at least 0")
 
     @property
     def guided(self) -> bool:
@@ -41,16 +45,24 @@ class StageSampling:
         return self.guidance_scale != 1.0
 
 
-# temperatures of MusicLM; top_k keeps a tenth of the codes, as the package's generate does
+# temperatures of MusicLM; top_k keeps a tenth of the codes, as the package's generate does, of events the grammar does
 DEFAULT_SAMPLING: dict[Stage, StageSampling] = {
-    "semantic": StageSampling(1.0, 51),
+    "semantic": StageSampling(1.0),
     "coarse": StageSampling(0.95, 102),
     "fine": StageSampling(0.4, 102),
 }
 
 
-def sample(logits: Tensor, sampling: StageSampling, generator: torch.Generator) -> Tensor:
+def sample(
+    logits: Tensor, sampling: StageSampling, generator: torch.Generator, allowed: Tensor | None = None
+) -> Tensor:
     """One code a row from ``logits [rows, codes]``, guided when the rows are conditioned ones followed by null ones.
+
+    Args:
+        logits: of the conditioned rows, then, when guided, of the null rows.
+        sampling: how.
+        generator: on the logits' device.
+        allowed: ``[conditioned rows, codes]``, at least one true a row; None for all codes.
 
     Returns:
         Codes ``[rows]``; with guidance the second half repeats the first.
@@ -58,11 +70,17 @@ def sample(logits: Tensor, sampling: StageSampling, generator: torch.Generator) 
     if sampling.guided:
         conditioned, null = logits.chunk(2)
         logits = torch.lerp(null, conditioned, sampling.guidance_scale)
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
     kept: Tensor | None = None
-    if 0 < sampling.top_k < logits.shape[1]:
-        logits, kept = torch.topk(logits, sampling.top_k, sorted=False)
+    n_kept, nucleus = sampling.top_k or logits.shape[1], sampling.top_p < 1
+    if n_kept < logits.shape[1] or nucleus:
+        logits, kept = torch.topk(logits, min(n_kept, logits.shape[1]), sorted=nucleus)
+    if nucleus:
+        shares = (logits / sampling.temperature).softmax(1)
+        logits = logits.masked_fill(shares.cumsum(1) - shares > sampling.top_p, -torch.inf)  # never the first
     # exponential race: the arg max of p / Exp(1) is distributed as p
-    race = torch.empty_like(logits).exponential_(generator=generator).log_()
+    race = torch.empty_like(logits).exponential_(generator=generator).clamp_min_(SMALLEST).log_()
     codes = torch.sub(logits, race, alpha=sampling.temperature).argmax(1)
     if kept is not None:
         codes = kept.gather(1, codes[:, None])[:, 0]
@@ -142,9 +160,16 @@ class StageDecoder:
 
     @torch.inference_mode()
     def run(
-        self, cond: Tensor, n_frames: int, choose: Choose, *, primed: Tensor | None = None, given: Tensor | None = None
+        self,
+        cond: Tensor,
+        n_frames: int,
+        choose: Choose,
+        *,
+        primed: Tensor | None = None,
+        given: Tensor | None = None,
+        enough: Callable[[], bool] | None = None,
     ) -> Tensor:
-        """Decode frames after ``primed`` until there are ``n_frames``.
+        """Decode frames after ``primed`` until there are ``n_frames`` or ``enough``.
 
         Args:
             cond: as `open`.
@@ -152,9 +177,10 @@ class StageDecoder:
             choose: see `Choose`; the index counts tokens from the first one decoded here.
             primed: codes the sequence begins with, ``[rows, frames, codebooks]``.
             given: as `open`.
+            enough: asked after every frame; true ends the sequence there.
 
         Returns:
-            Codes ``[rows, n_frames, codebooks]``.
+            Codes ``[rows, frames, codebooks]``.
         """
         session, prefix = self.open(cond, n_frames, given)
         out = torch.empty((cond.shape[0], n_frames, self.n_codebooks), dtype=torch.long, device=cond.device)
@@ -164,11 +190,15 @@ class StageDecoder:
             out[:, : primed.shape[1]] = primed
             codebooks = torch.arange(self.n_codebooks, device=cond.device)
             prefix = torch.cat((prefix, self._tables[codebooks, primed].flatten(1, 2)), 1)
-        hidden, flat = session.extend(prefix)[:, -1], out.flatten(1)
+        for part in prefix.split(MOST_AT_ONCE, 1):
+            hidden = session.extend(part)[:, -1]
+        flat = out.flatten(1)
         for index in range(first, last + 1):
             codebook = index % self.n_codebooks
             logits = torch.addmm(self._head_bias[codebook], hidden, self._heads[codebook])
             codes = flat[:, index] = choose(index - first, logits)
+            if enough is not None and codebook + 1 == self.n_codebooks and enough():
+                return out[:, : (index + 1) // self.n_codebooks]
             if index < last:
                 hidden = session.extend(self._tables[codebook][codes][:, None])[:, 0]
-        return flat.view_as(out)
+        return out

@@ -3,8 +3,9 @@
 AudioLM (arXiv 2209.03143) models semantic tokens, then the coarse codebooks given them, then the fine codebooks given
 the coarse ones; MusicLM (arXiv 2301.11325) conditions each stage on MuLan. The modules are the package's. Departures:
 
-- Three semantic codes a frame are flattened frame by frame into the package's single stream, code ``q`` shifted by
-  ``512 q``; loss and sampling look only at the 512 logits a position may take.
+- Semantic tokens are note events (`backend.musiclm.events`), whose five codes are flattened event by event into the
+  package's single stream, code ``q`` shifted by ``256 q``; loss and sampling look only at the 256 logits a position may
+  take. Sequences have so many event slots a second; those left over hold padding, which is never learned.
 - The null condition is a block of zeros, in training (`drop_condition`) and in decoding. The package's own dropout acts
   in its coarse stage only, so its guidance does nothing in the other two.
 - End-of-sequence is neither trained nor sampled: lengths are fixed, and in the coarse stage its embedding row is that
@@ -25,9 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backend.errors import CheckpointError
+from backend.musiclm.events import FIELDS, PAD, SIZE
 from backend.musiclm.package import CoarseTransformer, FineTransformer, SemanticTransformer
 
 Stage = Literal["semantic", "coarse", "fine"]
+IGNORED = -100  # label that is not learned
 STAGES: tuple[Stage, ...] = ("semantic", "coarse", "fine")
 
 
@@ -38,10 +41,11 @@ class PackageConfig:
     Attributes:
         dim, depth, heads, dim_head: of each transformer; one key/value head serves all query heads.
         cond_dim: width of the conditioning vectors ``[batch, n_cond, cond_dim]``.
-        semantic_codebook_size, semantic_quantizers, semantic_frame_rate: of the semantic tokens; rate in frames/s.
+        semantic_codebook_size, semantic_quantizers: of the note events, their values a code and codes.
+        events_per_s: event slots for each second of a window.
         codebook_size, n_quantizers, n_coarse, frame_rate: of the codec; the first ``n_coarse`` codebooks are coarse.
         semantic_window_s, coarse_window_s, fine_window_s: seconds a sequence of the stage spans, trained and decoded.
-        overlap_s: seconds of its own past a semantic or coarse window is primed with when a clip needs several.
+        overlap_s: seconds of its own past a coarse window is primed with when a clip needs several.
     """
 
     dim: int = 320
@@ -49,9 +53,9 @@ class PackageConfig:
     heads: int = 6
     dim_head: int = 64
     cond_dim: int = 128
-    semantic_codebook_size: int = 512
-    semantic_quantizers: int = 3
-    semantic_frame_rate: float = 12.5
+    semantic_codebook_size: int = SIZE
+    semantic_quantizers: int = len(FIELDS)
+    events_per_s: float = 25.6
     codebook_size: int = 1024
     n_quantizers: int = 8
     n_coarse: int = 3
@@ -66,20 +70,19 @@ class PackageConfig:
         """Codebooks the fine stage predicts."""
         return self.n_quantizers - self.n_coarse
 
-    @property
-    def codec_frames_per_semantic(self) -> int:
-        """Codec frames under one semantic frame."""
-        return round(self.frame_rate / self.semantic_frame_rate)
-
     def semantic_frames(self, seconds: float) -> int:
-        """Semantic frames that cover ``seconds``."""
-        return math.ceil(seconds * self.semantic_frame_rate - 1e-6)
+        """Event slots of a window of ``seconds``."""
+        return math.ceil(seconds * self.events_per_s - 1e-6)
+
+    def codec_frames(self, seconds: float) -> int:
+        """Codec frames that cover ``seconds``."""
+        return math.ceil(seconds * self.frame_rate - 1e-6)
 
 
 BASE = PackageConfig()
 TINY = PackageConfig(
-    dim=32, depth=2, heads=2, dim_head=16, cond_dim=12, semantic_codebook_size=16, codebook_size=24, n_quantizers=5,
-    n_coarse=2, semantic_window_s=0.8, coarse_window_s=0.8, fine_window_s=0.2, overlap_s=0.4,
+    dim=32, depth=2, heads=2, dim_head=16, cond_dim=12, codebook_size=24, n_quantizers=5, n_coarse=2,
+    semantic_window_s=0.8, coarse_window_s=0.8, fine_window_s=0.2, overlap_s=0.4,
 )  # fmt: skip
 
 
@@ -88,8 +91,8 @@ class TokenBatch:
     """Aligned tokens of some clips.
 
     Attributes:
-        semantic: ``[batch, semantic frames, semantic_quantizers]``.
-        codes: ``[batch, codec frames, n_quantizers]``, starting where ``semantic`` starts.
+        semantic: ``[batch, event slots, semantic_quantizers]``.
+        codes: ``[batch, codec frames, n_quantizers]``, from where ``semantic`` starts; unused in the semantic stage.
         cond: ``[batch, n_cond, cond_dim]``; a block of zeros is the null condition.
     """
 
@@ -165,7 +168,7 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def flatten_semantic(semantic: Tensor, codebook_size: int) -> Tensor:
-    """``[batch, frames, quantizers]`` → the package's ids ``[batch, tokens]``, codes shifted by codebook."""
+    """``[batch, events, quantizers]`` → the package's ids ``[batch, tokens]``, codes shifted by codebook."""
     shift = torch.arange(semantic.shape[2], device=semantic.device) * codebook_size
     return (semantic + shift).flatten(1)
 
@@ -186,8 +189,8 @@ def package_loss(
 ) -> Tensor:
     """Mean cross-entropy in nats a token, teacher-forced, of what the stage will be asked to sample.
 
-    The package's wrappers add the loss of the prefix tokens (semantic in coarse, coarse in fine); nothing samples those
-    here, so their logits are not computed.
+    Padding events do not count. The package's wrappers add the loss of the prefix tokens (semantic in coarse, coarse in
+    fine); nothing samples those here, so their logits are not computed.
 
     Args:
         stage: which stage ``module`` is.
@@ -197,7 +200,10 @@ def package_loss(
         generator: for ``forget``.
     """
     logits, labels = stage_logits(stage, module, batch, forget=forget, generator=generator)
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    if stage == "semantic":
+        padding = (batch.semantic[..., :1] == PAD).expand_as(batch.semantic)
+        labels = labels.masked_fill(padding.flatten(1), IGNORED)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
 def stage_logits(

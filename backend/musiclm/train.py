@@ -1,11 +1,11 @@
 """Training of every model.
 
-``python -m backend.musiclm.train codec|tokenizer|mulan|tokens|semantic|coarse|fine|listener --out DIR …``
+``python -m backend.musiclm.train codec|mulan|tokens|semantic|acoustic|coarse|fine|listener --out DIR …``
 
 Each run is resumable (repeat the command), seeded, writes its validation curve beside its checkpoint, and runs on the
-CPU, on CUDA and, through ``accelerate launch -m backend.musiclm.train …``, on several GPUs. The order is: ``codec``,
-``tokenizer`` (the semantic tokens) and ``mulan`` from the corpus; ``tokens`` writes what they make of it;
-``semantic``, ``coarse`` and ``fine`` learn from those.
+CPU, on CUDA and, through ``accelerate launch -m backend.musiclm.train …``, on several GPUs. The order is: ``codec``
+and ``mulan`` from the corpus; ``tokens`` writes what they make of it, and the notes; ``semantic``, ``coarse`` and
+``fine`` learn from those.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from torch import nn
 
 from backend.musiclm.fit import FitConfig, fit
 
-KINDS = ("codec", "tokenizer", "mulan", "tokens", "semantic", "coarse", "fine", "listener")
-BATCH = {"codec": 12, "tokenizer": 16, "semantic": 16, "coarse": 8, "fine": 16, "listener": 24}
-LEARNING_RATE = {"codec": 6e-4, "tokenizer": 1e-3, "semantic": 1e-3, "coarse": 1e-3, "fine": 1e-3, "listener": 2e-3}
-EMA = {"codec": 0.998, "tokenizer": 0.995, "semantic": 0.995, "coarse": 0.995, "fine": 0.995, "listener": 0.99}
+KINDS = ("codec", "mulan", "tokens", "semantic", "acoustic", "coarse", "fine", "listener")
+BATCH = {"codec": 12, "semantic": 16, "acoustic": 8, "coarse": 8, "fine": 16, "listener": 24}
+LEARNING_RATE = {"codec": 6e-4, "semantic": 1e-3, "acoustic": 1.5e-3, "coarse": 1e-3, "fine": 1e-3, "listener": 2e-3}
+EMA = {"codec": 0.998, "semantic": 0.995, "acoustic": 0.998, "coarse": 0.995, "fine": 0.995, "listener": 0.99}
+
+ACOUSTIC_WINDOW = 300  # frames of the codec
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--corpus", type=Path, help="folder of backend.corpus.build")
     parser.add_argument("--tokens", type=Path, help="folder of the tokens command (semantic, coarse, fine)")
-    parser.add_argument("--models", type=Path, help="folder with codec/, tokenizer/ and mulan.pt (tokens)")
+    parser.add_argument("--models", type=Path, help="folder with codec/ and mulan.pt (tokens)")
     parser.add_argument("--cache", type=Path, help="features that the training of MuLan left (tokens)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=30.0, help="total budget over all resumed runs")
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mulan_train.main(argv[1:])
         return 0
     options = parser().parse_args(argv)
-    needed = {"tokens": ("corpus", "models"), **dict.fromkeys(("semantic", "coarse", "fine"), ("tokens",))}
+    needed = {"tokens": ("corpus", "models"), **dict.fromkeys(("semantic", "acoustic", "coarse", "fine"), ("tokens",))}
     for name in needed.get(options.kind, ("corpus",)):
         if getattr(options, name) is None:
             parser().error(f"{options.kind} needs --{name}")
@@ -121,12 +123,6 @@ def _build(options: argparse.Namespace) -> tuple[nn.Module, Any, Any, Any]:
         config = _sized(codec.BASE, options.set)
         task = codec_train.CodecTask(options.corpus, config, batch, 1.0)
         return codec_train.CodecObjective(config, options.phase), task, config, None
-    if options.kind == "tokenizer":
-        from backend.musiclm import semantic, semantic_train
-
-        sizes = _sized(semantic.BASE, options.set)
-        listening = semantic_train.SemanticTask(options.corpus, sizes, batch)
-        return semantic_train.SemanticObjective(sizes), listening, sizes, listening.start_quantiser
     if options.kind == "listener":
         from backend.metrics.listener import ListenerConfig
         from backend.musiclm import listener_train
@@ -141,41 +137,58 @@ def _build(options: argparse.Namespace) -> tuple[nn.Module, Any, Any, Any]:
     from backend.musiclm import stages, stages_train
 
     tokens = stages_train.TokenCorpus(options.tokens)
-    if options.stages == "package":
+    if options.stages == "package" or options.kind in ("coarse", "fine"):
         from backend.musiclm import package_stages
 
         package = _sized(package_stages.BASE, options.set)
         module = stages_train.PackageObjective(options.kind, package, options.seed)
-        return module, stages_train.StageTask(tokens, options.kind, package, batch, module.window), package, None
-    if options.kind == "fine":
-        fine = _sized(stages.FINE, options.set)
-        return stages_train.FineObjective(fine), stages_train.StageTask(tokens, "fine", fine, batch, 200), fine, None
-    own = _sized(stages.SEMANTIC if options.kind == "semantic" else stages.ACOUSTIC, options.set)
-    task_ = stages_train.StageTask(tokens, options.kind, own, batch, own.window)
+        guide = package.semantic_frames(package.coarse_window_s) if options.kind == "coarse" else 0
+        packaged = stages_train.StageTask(tokens, options.kind, package, batch, module.window, guide)
+        return module, packaged, package, None
+    if options.kind == "acoustic":
+        from backend.musiclm import acoustic
+
+        sizes = _sized(acoustic.BASE, options.set)
+        playing = stages_train.AcousticObjective(sizes, torch.from_numpy(tokens.codebooks))
+        frames = stages_train.StageTask(tokens, "acoustic", sizes, batch, ACOUSTIC_WINDOW)
+        sample = torch.from_numpy(tokens.acoustic[tokens.train[:64], ::10].astype("int64"))
+        playing.stage.calibrate(playing.latents(sample))
+        return playing, frames, sizes, None
+    own = _sized(stages.SEMANTIC, options.set)
+    task_ = stages_train.StageTask(tokens, "semantic", own, batch, own.window)
     return stages_train.StageObjective(own), task_, own, None
 
 
 def _tokens(options: argparse.Namespace) -> None:
-    """Write codes and embeddings of the corpus by the models trained so far."""
-    from backend.musiclm import codec, semantic, tokenise
+    """Write notes, codes and embeddings of the corpus by the models trained so far, else by the bundled ones."""
+    from backend.checkpoints import CheckpointStore
+    from backend.musiclm import codec, tokenise
     from backend.musiclm.mulan import MuLanEmbedder
 
     tokenise.write_splits(options.corpus, options.out)
-    for name, folder, make in (
-        ("acoustic", "codec", lambda values: codec.Codec(codec.config_of(values))),
-        ("semantic", "tokenizer", lambda values: semantic.SemanticCodec(semantic.config_of(values))),
-    ):
-        source = options.models / folder
-        if (options.out / f"{name}.npy").exists() or not (source / "best.pt").exists():
-            continue
-        model = make(torch.load(source / "config.pt", weights_only=False))
-        model.load_state_dict(part_of(torch.load(source / "best.pt", weights_only=False)["module"], "codec."))
-        tokenise.write_codes(options.corpus, options.out, model.eval(), name)
-    if (options.models / "mulan.pt").exists() and not (options.out / "text_embed.npy").exists():
+    if not (options.out / "notes.npz").exists():
+        tokenise.write_notes(options.corpus, options.out)
+    store = CheckpointStore()
+    if (options.models / "mulan.pt").exists():
         saved = torch.load(options.models / "mulan.pt", weights_only=False)
         embedder = MuLanEmbedder.from_state(saved["state"], saved["config"]).eval()
+    else:
+        embedder = MuLanEmbedder.from_store(store)
+    if not (options.out / "silent_text_embed.npy").exists():
+        tokenise.write_silent_embeddings(options.corpus, options.out, embedder)
+    if not (options.out / "text_embed.npy").exists():
         cache = options.cache or options.out / "mulan_features"
         tokenise.write_embeddings(options.corpus, options.out, embedder, cache)
+    if not (options.out / "acoustic.npy").exists():
+        source = options.models / "codec"
+        if (source / "best.pt").exists():
+            model = codec.Codec(codec.config_of(torch.load(source / "config.pt", weights_only=False)))
+            model.load_state_dict(part_of(torch.load(source / "best.pt", weights_only=False)["module"], "codec."))
+        else:
+            model = codec.Codec(codec.config_of(store.config("text_to_music.codec")))
+            model.load_state_dict(store.load("text_to_music.codec"))
+        tokenise.write_codebooks(options.out, model.eval())
+        tokenise.write_codes(options.corpus, options.out, model, "acoustic")
 
 
 def part_of(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -1,11 +1,17 @@
 """``python -m tests.benchmarks``: run every benchmark and evaluation, rewrite ``docs/benchmarks.md``.
 
-With instruments named, only theirs are run and the page is left alone.
+Options:
+    names of instruments: run only theirs and leave the page alone.
+    --corpus DIR: a folder of ``backend.corpus.build``, for what must be measured on held-out sound. Without it those
+        sections of the page stay as they were measured last.
+    --real DIR: recordings of real instruments, judged beside the corpus.
+
 Progress and the programs' own messages go to stderr; stdout ends with one JSON object of all figures.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib.util
 import json
@@ -15,33 +21,59 @@ import time
 from pathlib import Path
 
 from backend.registry import Registry
-from tests.benchmarks.report import Outcome, last_json_object, machine, render
+from tests.benchmarks.report import Outcome, last_json_object, machine, render, sections
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
+ON_CORPUS = {"text_to_music": "backend.instruments.text_to_music.codec_evaluate"}
 
 
-def main(instruments: list[str]) -> int:
+def programs(instrument_id: str, corpus: Path | None, real: Path | None) -> list[list[str]]:
+    """Module and arguments of what measures one instrument."""
+    found = [[f"tests.benchmarks.{instrument_id}"], [f"backend.instruments.{instrument_id}.evaluate"]]
+    if corpus is not None and instrument_id in ON_CORPUS:
+        recordings = ["--real", str(real)] if real is not None else []
+        found.append([ON_CORPUS[instrument_id], "--corpus", str(corpus), *recordings])
+    return found
+
+
+def run(arguments: list[str]) -> Outcome:
+    """Run one program.
+
+    Raises:
+        ValueError: there is none of that name, or it did not end with a JSON object.
+    """
+    module = arguments[0]
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(f"there is no {module}")
+    print(f"running {module}", file=sys.stderr)
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        return Outcome(module, last_json_object(done.stdout), time.monotonic() - began)
+    except ValueError as error:
+        raise ValueError(f"{module}: {error} (exit status {done.returncode})") from None
+
+
+def main(arguments: list[str]) -> int:
     """Run the programs of the named instruments, or of all; 1 if one failed, and then the page stays as it was."""
-    outcomes = []
-    for instrument_id in instruments or Registry().ids:
-        for module in (f"tests.benchmarks.{instrument_id}", f"backend.instruments.{instrument_id}.evaluate"):
-            if importlib.util.find_spec(module) is None:
-                print(f"there is no {module}", file=sys.stderr)
-                return 1
-            print(f"running {module}", file=sys.stderr)
-            began = time.monotonic()
-            done = subprocess.run(
-                [sys.executable, "-m", module], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-            )
-            try:
-                values = last_json_object(done.stdout)
-            except ValueError as error:
-                print(f"{module}: {error} (exit status {done.returncode})", file=sys.stderr)
-                return 1
-            outcomes.append(Outcome(module, values, time.monotonic() - began))
-    if not instruments:
-        PAGE.write_text(render(outcomes, machine(), datetime.date.today().isoformat()), "utf-8")
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("instruments", nargs="*")
+    parser.add_argument("--corpus", type=Path)
+    parser.add_argument("--real", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        outcomes = [
+            run(program)
+            for instrument_id in options.instruments or Registry().ids
+            for program in programs(instrument_id, options.corpus, options.real)
+        ]
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not options.instruments:
+        before = sections(PAGE.read_text("utf-8")) if PAGE.is_file() else {}
+        PAGE.write_text(render(outcomes, machine(), datetime.date.today().isoformat(), before), "utf-8")
     print(json.dumps({outcome.module: outcome.values for outcome in outcomes}))
     return 0
 

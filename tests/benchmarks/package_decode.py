@@ -1,8 +1,9 @@
 """How much faster the static-cache decoder samples than audiolm-pytorch's own ``generate``.
 
 ``python -m tests.benchmarks.package_decode`` prints one JSON object. Both sides run in this process, on the same
-weights, condition, lengths, guidance and threads: one semantic and one coarse sequence over the whole clip, and the
-fine stage on windows in one batch (over the whole clip at once the package's own fine stage needs hours).
+weights, condition, lengths, guidance and threads: one semantic sequence that fills the clip's event slots (both sides
+sample freely, without the grammar that would let ours end early), one coarse sequence over the whole clip, and the fine
+stage on windows in one batch (over the whole clip at once the package's own fine stage needs hours).
 
 Ours samples the whole clip. The package needs a quarter of an hour for ten seconds on a free core, so by default its
 ``generate`` is primed up to five places of the sequence, the tokens it samples there are timed, and Simpson's rule
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from scipy.integrate import simpson
 from torch import Tensor, nn
@@ -33,10 +35,12 @@ from backend.musiclm.package import (
     SoundStream,
 )
 from backend.musiclm.package_decode import PackageDecoder
+from backend.musiclm.package_sample import StageSampling, sample
 from backend.musiclm.package_stages import BASE, STAGES, PackageConfig, Stage, build_stage, flatten_semantic
 
 GUIDANCE = 3.0
 FILTER = 0.9  # the package's default: a tenth of the codes is kept
+TENTH_OF_EVENT_CODES = 26
 PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
 TIMED_STEPS = 3  # at each place, after the one that fills the cache
 
@@ -75,14 +79,15 @@ class Peer:
         self._modules, self._generator = modules, torch.Generator().manual_seed(seed)
         self._cond = torch.randn(1, 1, config.cond_dim, generator=self._generator)
         n_semantic = config.semantic_frames(seconds)
-        n_frames = n_semantic * config.codec_frames_per_semantic
+        n_frames = config.codec_frames(seconds)
         width = min(n_frames, round(config.fine_window_s * config.frame_rate))
         n_windows = -(-n_frames // width)
         self.codebooks = {"semantic": config.semantic_quantizers, "coarse": config.n_coarse, "fine": config.n_fine}
         self.frames = {"semantic": n_semantic, "coarse": n_frames, "fine": width}
         self._rows = {"semantic": 1, "coarse": 1, "fine": n_windows}
         self._size = {"semantic": config.semantic_codebook_size}
-        codes = self._tokens("semantic", n_semantic, 1, config.semantic_quantizers)
+        given = config.semantic_frames(max(seconds, config.coarse_window_s))  # ours pads a shorter clip to its window
+        codes = self._tokens("semantic", given, 1, config.semantic_quantizers)
         self._semantic = flatten_semantic(codes, config.semantic_codebook_size)
         self._size |= {"coarse": config.codebook_size, "fine": config.codebook_size}
         self._coarse = self._tokens("coarse", width, n_windows, config.n_coarse)
@@ -165,9 +170,18 @@ def _our_cost(decoder: PackageDecoder, config: PackageConfig, seconds: float, se
 
     generator = torch.Generator().manual_seed(seed)
     cond = torch.randn(1, 1, config.cond_dim, generator=generator)
+    freely = StageSampling(1.0, TENTH_OF_EVENT_CODES, GUIDANCE)
+    slots, rows = config.semantic_frames(seconds), torch.cat((cond, torch.zeros_like(cond)))
+
+    def choose(_: int, logits: Tensor) -> Tensor:
+        report(Step(0, 1, "Sampling semantic tokens"))
+        return sample(logits, freely, generator)
+
     begun = _now()
-    decoder.decode(cond, seconds, generator=generator, job=Job(report))
-    ends = [begun, marks["coarse"][0], marks["fine"][0], marks["fine"][-1]]
+    tokens = decoder.stages["semantic"].run(rows, slots, choose)[0]
+    composed = _now()
+    decoder.decode(cond, seconds, generator=generator, events=[tokens.numpy().astype(np.uint8)], job=Job(report))
+    ends = [begun, composed, marks["fine"][0], marks["fine"][-1]]
     counts = [len(marks["semantic"]), len(marks["coarse"]), len(marks["fine"]) - 1]
     return {stage: (_between(a, b), n) for stage, a, b, n in zip(STAGES, ends, ends[1:], counts, strict=False)}
 

@@ -51,21 +51,25 @@ def machine() -> str:
     return ", ".join([*names, platform.system(), f"Python {platform.python_version()}", f"torch {torch.__version__}"])
 
 
-def render(outcomes: list[Outcome], machine_name: str, when: str) -> str:
-    """The page: one table a program."""
-    lines = [HEAD, f"Measured {when} on {machine_name}.", ""]
+def sections(page: str) -> dict[str, str]:
+    """The sections of a rendered page by module, each with the line that says when and where it was measured."""
+    found = {}
+    for part in page.split("\n## ")[1:]:
+        heading, _, body = part.partition("\n")
+        found[heading.removeprefix("`python -m ").removesuffix("`")] = body.strip("\n")
+    return found
+
+
+def render(outcomes: list[Outcome], machine_name: str, when: str, before: Mapping[str, str] | None = None) -> str:
+    """The page: one table a program; sections of ``before`` that were not measured this time stay."""
+    bodies = dict(before or {})
     for outcome in outcomes:
-        lines += [
-            f"## `python -m {outcome.module}`",
-            "",
-            f"Took {outcome.seconds:.0f} s.",
-            "",
-            "| Figure | Value |",
-            "|---|---|",
-        ]
-        lines += [f"| {name} | {_cell(value)} |" for name, value in _flat(outcome.values)]
-        lines.append("")
-    return "\n".join(lines)
+        rows = [f"| {name} | {_cell(value)} |" for name, value in _flat(outcome.values)]
+        measured = f"Measured {when} on {machine_name} in {outcome.seconds:.0f} s."
+        bodies[outcome.module] = "\n".join([measured, "", "| Figure | Value |", "|---|---|", *rows])
+    order = [outcome.module for outcome in outcomes]
+    order += sorted(set(bodies) - set(order))
+    return "\n".join([HEAD, *(f"## `python -m {module}`\n\n{bodies[module]}\n" for module in order)])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.report import Outcome, last_json_object, render
+from tests.benchmarks.report import Outcome, last_json_object, render, sections
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ def test_nested_figures_become_rows() -> None:
     page = render(
         [Outcome("tests.benchmarks.bell", {"speed": {"ratio": 12.34567}, "rows": [1, 0.5]}, 3.2)], "a desk", "today"
     )
-    assert "Measured today on a desk." in page
-    assert "## `python -m tests.benchmarks.bell`\n\nTook 3 s." in page
+    assert "## `python -m tests.benchmarks.bell`\n\nMeasured today on a desk in 3 s." in page
     assert "| speed.ratio | 12.35 |\n| rows | 1, 0.5 |" in page
+
+
+def test_what_was_not_measured_again_stays_on_the_page() -> None:
+    old = render([Outcome("bell", {"a": 1}, 1), Outcome("drum", {"b": 2}, 1)], "a desk", "yesterday")
+    new = render([Outcome("bell", {"a": 3}, 1)], "a desk", "today", sections(old))
+    assert "| a | 3 |" in new and "| a | 1 |" not in new
+    assert "## `python -m drum`\n\nMeasured yesterday on a desk in 1 s." in new and "| b | 2 |" in new
+    assert render([], "a desk", "later", sections(new)) == new

@@ -16,12 +16,25 @@ import pretty_midi
 import pytest
 import torch
 
+from backend.corpus.instruments import BY_NAME
 from backend.errors import NeuromuseError
 from backend.musiclm import pack as packing
+from backend.musiclm.acoustic import AcousticConfig
+from backend.musiclm.events import CAST, NOTE, PLAYER
 from backend.musiclm.kit_notes import parts_of, unpacked, write_notes
-from backend.musiclm.kit_tokens import pack_bits, pack_vectors, read_tokens, unpack_bits, write_tokens
+from backend.musiclm.kit_tokens import (
+    Kept,
+    pack_bits,
+    pack_tables,
+    pack_vectors,
+    read_tokens,
+    unpack_bits,
+    unpack_tables,
+    write_tokens,
+)
 from backend.musiclm.pack import main, sources
 from backend.musiclm.parcel import read_parcels, write_parcels
+from backend.musiclm.stages_train import AcousticObjective, Ragged, StageTask, TokenCorpus
 
 SOUNDFONT = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
 ABSENT = ("accelerate", "soundfile", "matplotlib", "scipy", "librosa", "torchaudio", "audiolm_pytorch", "pretty_midi")
@@ -37,19 +50,47 @@ CLOCK = "import itertools, time; time.monotonic = (0.2 * n for n in itertools.co
 """A clock that a step moves by a fifth of a second, so that what fits into a budget is the same on every machine."""
 
 
-def write_token_folder(folder: Path, clips: int = 12) -> dict[str, npt.NDArray[Any]]:
+def write_token_folder(folder: Path, clips: int = 12, silent: int = 5) -> TokenCorpus:
+    """Random tokens; in every second clip a piano stands between two violins, the hardest to keep in order."""
     random = np.random.default_rng(0)
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "semantic": random.integers(0, 512, (clips, 375, 3)).astype(np.int16),
-        "acoustic": random.integers(0, 1024, (clips, 1500, 8)).astype(np.int16),
-        "audio_embed": random.standard_normal((clips, 5, 128)).astype(np.float16),
-        "text_embed": random.standard_normal((clips, 6, 128)).astype(np.float16),
-        "split": (np.arange(clips) % 3).astype(np.int8),
-    }
+    rows: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ("notes", "players", "ticks", "codes")}
+    for number in range(clips + silent):
+        count = int(random.integers(20, 60))
+        cast = [CAST.index(BY_NAME[name]) for name in ("violin", "piano", "violin")][: 2 + number % 2]
+        part = random.integers(0, len(cast), count)
+        ticks, pitch = random.integers(0, 1440, count), random.integers(60, 80, count)
+        order = np.lexsort((pitch, part, ticks))
+        codes = np.stack([np.array(cast)[part], pitch, random.integers(1, 36, count), random.integers(0, 16, count)], 1)
+        rows["players"].append(np.array([[PLAYER, who, 70, 0, 14] for who in cast], np.uint8))
+        rows["ticks"].append(ticks[order].astype(np.int32))
+        rows["codes"].append(codes[order].astype(np.uint8))
+        if number < clips:
+            heard = np.zeros(count, NOTE)
+            heard["onset_s"] = np.sort(random.uniform(0, 29, count))
+            heard["duration_s"], heard["instrument"] = random.uniform(0.05, 1, count), codes[:, 0]
+            heard["pitch"], heard["velocity"], heard["gain"] = pitch, codes[:, 3], 14
+            rows["notes"].append(heard)
     folder.mkdir()
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    return arrays
+    joined = {name: Ragged.of(values) for name, values in rows.items()}
+    np.savez(
+        folder / "notes.npz",
+        settings=random.integers(2, 4, (clips + silent, 4)).astype(np.int16),
+        lead_in_s=random.uniform(0, 1, clips + silent).astype(np.float32),
+        **{
+            name: ragged.values.astype(np.int32) if name == "ticks" else ragged.values
+            for name, ragged in joined.items()
+        },
+        **{f"{name}_starts": ragged.starts for name, ragged in joined.items()},
+    )
+    vectors = {"audio_embed": (clips, 3), "text_embed": (clips, 5), "silent_text_embed": (silent, 5)}
+    for name, shape in vectors.items():
+        values = random.standard_normal((*shape, 128))
+        np.save(folder / f"{name}.npy", (values / np.linalg.norm(values, axis=-1, keepdims=True)).astype(np.float16))
+    few, wide = random.standard_normal((8, 1024, 8)), random.standard_normal((8, 8, 128))
+    np.save(folder / "codebooks.npy", (few @ wide + random.standard_normal((8, 1, 128))).astype(np.float32))
+    np.save(folder / "acoustic.npy", random.integers(0, 1024, (clips, 1500, 8)).astype(np.int16))
+    np.save(folder / "split.npy", (np.arange(clips) % 3).astype(np.int8))
+    return TokenCorpus(folder)
 
 
 def write_corpus(folder: Path) -> list[dict[str, npt.NDArray[Any]]]:
@@ -131,18 +172,107 @@ def test_vectors_in_eight_bits_point_the_same_way() -> None:
     assert cosine.min() > 0.9999
 
 
-def test_tokens_come_back_without_the_test_split_and_with_the_captions_asked_for(tmp_path: Path) -> None:
-    arrays = write_token_folder(tmp_path / "tokens")
-    size = write_tokens(tmp_path / "tokens", tmp_path / "data", captions=2)
+@pytest.mark.parametrize("rank", [1, 8, 30])
+def test_tables_come_back_from_their_factors(rank: int) -> None:
+    random = np.random.default_rng(0)
+    tables = random.standard_normal((3, 64, rank)) @ random.standard_normal((3, rank, 20)) + 3.0
+    factors = pack_tables(tables.astype(np.float32))
+    assert factors["tables_left"].shape == (3, 64, min(rank, 20))
+    assert np.abs(unpack_tables(factors) - tables).max() < 1e-4
+
+
+def test_an_unpacked_corpus_means_what_it_meant_without_the_test_split(tmp_path: Path) -> None:
+    before = write_token_folder(tmp_path / "tokens")
+    kept = write_tokens(tmp_path / "tokens", tmp_path / "data")
+    assert (kept.clips, kept.codebooks, kept.silent, kept.captions) == (8, (8, 8), (5, 5), (5, 5))
     read_tokens(tmp_path / "data", tmp_path / "out")
-    keep = arrays["split"] != 2
-    for name in ("semantic", "acoustic", "split"):
-        assert np.array_equal(np.load(tmp_path / "out" / f"{name}.npy"), arrays[name][keep])
-    embed = np.load(tmp_path / "out" / "text_embed.npy")
-    assert embed.shape == (keep.sum(), 2, 128) and embed.dtype == np.float16
-    assert np.abs(embed - arrays["text_embed"][keep, :2]).max() < 0.02
-    codes = sum(arrays[name][keep].size * bits // 8 for name, bits in (("semantic", 9), ("acoustic", 10)))
-    assert codes < size < codes + 8 * 130 * 8 + 3000
+    after = TokenCorpus(tmp_path / "out")
+    rows = [0, 1, 3, 4, 6, 7, 9, 10, *range(12, 17)]  # every third clip with sound is of the test split
+    assert after.train.tolist() == [0, 2, 4, 6] and after.held_out.tolist() == [1, 3, 5, 7]
+    assert after.silent.tolist() == list(range(8, 13))
+    for new, old in enumerate(rows):
+        a, b = before.piece(old), after.piece(new)
+        assert (a.setting, a.lead_in_s) == (b.setting, b.lead_in_s)
+        for name in ("players", "ticks", "codes"):
+            assert np.array_equal(getattr(a, name), getattr(b, name))
+        assert np.abs(before.text_embed[old] - after.text_embed[new]).max() < 0.002
+    assert np.abs(before.codebooks - after.codebooks).max() < 1e-4
+    for new, old in enumerate(rows[:8]):
+        assert np.array_equal(before.acoustic[old], after.acoustic[new])
+        assert np.abs(before.audio_embed[old] - after.audio_embed[new]).max() < 0.002
+        heard, played = before.notes[old], after.notes[new]
+        assert heard.dtype == played.dtype
+        for name in ("onset_s", "duration_s"):
+            assert np.abs(heard[name] - played[name]).max() < 0.00026
+        for name in ("instrument", "pitch", "velocity", "gain"):
+            assert np.array_equal(heard[name], played[name])
+
+
+def test_unpacked_tokens_train_a_stage(tmp_path: Path) -> None:
+    write_token_folder(tmp_path / "tokens")
+    write_tokens(tmp_path / "tokens", tmp_path / "data", codebooks=2)
+    read_tokens(tmp_path / "data", tmp_path / "out")
+    corpus = TokenCorpus(tmp_path / "out")
+    objective = AcousticObjective(AcousticConfig(dim=16, blocks=1), torch.from_numpy(corpus.codebooks))
+    batch = next(StageTask(corpus, "acoustic", None, 2, 24).batches(torch.Generator().manual_seed(0)))
+    assert batch["codes"].shape == (2, 24, 2)
+    assert torch.isfinite(objective(batch)[0])
+
+
+def test_captions_of_silent_clips_go_first_then_such_clips_and_codebooks_last(tmp_path: Path) -> None:
+    before = write_token_folder(tmp_path / "tokens", silent=60)
+
+    def keep(less: int, **asked: int) -> Kept:
+        return write_tokens(tmp_path / "tokens", tmp_path / "data", full - less, **asked)
+
+    full = 1 << 30
+    assert keep(0).captions == (5, 5)
+    full = packing.size_of(tmp_path / "data")
+    vectors = 60 * 130  # bytes of one caption of each silent clip
+    kept = keep(vectors)
+    assert (kept.captions[0], kept.silent[0], kept.codebooks[0]) == (3, 60, 8)  # they deflate, so one is not enough
+    assert packing.size_of(tmp_path / "data") <= full - vectors
+    read_tokens(tmp_path / "data", tmp_path / "out")
+    after = TokenCorpus(tmp_path / "out")  # the first captions stand in for those that are gone
+    assert np.abs(before.text_embed[12:, [0, 1, 2, 0, 1]] - after.text_embed[8:]).max() < 0.002
+    kept = keep(5 * vectors)
+    assert kept.captions[0] == 2 and 0 < kept.silent[0] < 60 and kept.codebooks[0] == 8
+    assert packing.size_of(tmp_path / "data") <= full - 5 * vectors
+    sounding = (tmp_path / "data" / "sounding.npz").stat().st_size
+    kept = keep(full - sounding - 70_000)
+    assert kept.codebooks[0] == 4 and 0 < kept.silent[0] < 60  # a codebook of 8 clips takes 15,000 bytes
+    assert packing.size_of(tmp_path / "data") <= sounding + 70_000
+    kept = keep(0, codebooks=3, silent=7)
+    assert (kept.codebooks, kept.silent, kept.captions) == ((3, 8), (7, 60), (5, 5))
+    assert "3 of 8 codebooks, 7 of 60 clips of notes alone with 5 of 5 captions" in str(kept)
+
+
+def test_tokens_without_silent_clips_are_packed_too(tmp_path: Path) -> None:
+    write_token_folder(tmp_path / "tokens", silent=0)
+    assert write_tokens(tmp_path / "tokens", tmp_path / "data", 200_000).silent == (0, 0)
+    read_tokens(tmp_path / "data", tmp_path / "out")
+    assert len(TokenCorpus(tmp_path / "out").silent) == 0
+
+
+@pytest.mark.parametrize("codebooks", ["0", "9"])
+def test_codebooks_there_are_not_are_refused(
+    codebooks: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_token_folder(tmp_path / "tokens", silent=0)
+    words = ["--kind", "tokens", "--tokens", str(tmp_path / "tokens"), "--out", str(tmp_path / "kit")]
+    assert main([*words, "--codebooks", codebooks]) == 1
+    assert f"--codebooks {codebooks}: the tokens have 8" in capsys.readouterr().err
+    assert not (tmp_path / "kit").exists()
+
+
+def test_arrays_of_different_corpora_are_refused(tmp_path: Path) -> None:
+    write_token_folder(tmp_path / "tokens")
+    np.save(tmp_path / "tokens" / "silent_text_embed.npy", np.zeros((4, 5, 128), np.float16))
+    with pytest.raises(NeuromuseError, match="different numbers of clips"):
+        write_tokens(tmp_path / "tokens", tmp_path / "data")
+    np.save(tmp_path / "tokens" / "codebooks.npy", np.zeros((4, 1024, 128), np.float32))
+    with pytest.raises(NeuromuseError, match="different codecs"):
+        write_tokens(tmp_path / "tokens", tmp_path / "data")
 
 
 def test_notes_come_back_to_the_half_millisecond(tmp_path: Path) -> None:
@@ -222,7 +352,8 @@ def test_a_folder_that_is_no_kit_is_left_alone(tmp_path: Path, capsys: pytest.Ca
 
 def test_missing_tokens_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--kind", "tokens", "--tokens", str(tmp_path), "--out", str(tmp_path / "kit")]) == 1
-    assert "lacks semantic, acoustic" in capsys.readouterr().err
+    assert "lacks acoustic, codebooks, audio_embed" in capsys.readouterr().err
+    assert not (tmp_path / "kit").exists()
 
 
 @pytest.mark.timeout(1200)  # seconds, unless other trainings keep every core busy
@@ -233,16 +364,16 @@ def test_the_tokens_kit_trains_and_resumes_on_a_bare_machine(tmp_path: Path) -> 
     call = "all --size tiny --threads 1 --total .2 --parcels sent"
     log = run_bare(kit, tmp_path, f"{call} --minutes .08", f"{call} --minutes 5")
     assert re.findall(r"exit (\d)", log) == ["2", "0"]  # out of time, then done
-    for name in ("semantic", "coarse", "fine"):
+    for name in ("semantic", "acoustic"):
         assert (kit / "results" / name / "best.pt").exists() and (tmp_path / "sent" / f"{name}.parcel.0").exists()
-    first, second = (kit / "results" / "coarse" / "curve.csv").read_text().splitlines()[1:]
+    first, second = (kit / "results" / "semantic" / "curve.csv").read_text().splitlines()[1:]
     steps = [int(row.split(",")[0]) for row in (first, second)]
     minutes = [float(row.split(",")[1]) for row in (first, second)]
     assert 0 < steps[0] < steps[1] and 0 < minutes[0] < minutes[1]  # the second call went on, it did not start anew
     assert minutes[1] == pytest.approx(0.9 * 0.6 * 0.2, abs=0.01)
     assert main(["--receive", str(tmp_path / "sent"), "--out", str(tmp_path / "models")]) == 0
-    config = torch.load(tmp_path / "models" / "coarse" / "config.pt")
-    assert config["dim"] == 16 and config["guide_codes"] == 3
+    config = torch.load(tmp_path / "models" / "acoustic" / "config.pt")
+    assert (config["dim"], config["latent_dim"]) == (16, 128)
 
 
 @pytest.mark.timeout(1200)  # seconds, unless other trainings keep every core busy
@@ -262,5 +393,5 @@ def test_the_notes_kit_renders_and_trains_on_a_bare_machine(tmp_path: Path) -> N
     assert "exit 0" in log
     lines = [json.loads(line) for line in (kit / "work" / "corpus" / "clips.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == ["train_00000", "train_00000_1", "valid_00001"]
-    for name in ("codec_encoder", "codec", "tokenizer", "listener"):
+    for name in ("codec_encoder", "codec", "listener"):
         assert (kit / "results" / name / "best.pt").exists() and (kit / "results" / name / "config.pt").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 from backend.errors import CheckpointError
+from backend.musiclm.events import PAD
 from backend.musiclm.package_stages import (
+    BASE,
     STAGES,
     TINY,
     Stage,
@@ -21,15 +24,14 @@ from backend.musiclm.package_stages import (
     package_loss,
     stage_logits,
 )
+from backend.musiclm.stages_train import PackageObjective
 
 
-def batch_of(n_clips: int = 2, n_semantic: int = 5, seed: int = 0) -> TokenBatch:
+def batch_of(n_clips: int = 2, n_events: int = 5, n_frames: int = 12, seed: int = 0) -> TokenBatch:
+    """Random tokens, none of them padding."""
     generator = torch.Generator().manual_seed(seed)
-    n_frames = n_semantic * TINY.codec_frames_per_semantic
     return TokenBatch(
-        torch.randint(
-            TINY.semantic_codebook_size, (n_clips, n_semantic, TINY.semantic_quantizers), generator=generator
-        ),
+        torch.randint(PAD, (n_clips, n_events, TINY.semantic_quantizers), generator=generator),
         torch.randint(TINY.codebook_size, (n_clips, n_frames, TINY.n_quantizers), generator=generator),
         torch.randn(n_clips, 2, TINY.cond_dim, generator=generator),
     )
@@ -38,7 +40,7 @@ def batch_of(n_clips: int = 2, n_semantic: int = 5, seed: int = 0) -> TokenBatch
 @pytest.mark.parametrize("stage", STAGES)
 def test_overfits_one_batch(stage: Stage) -> None:
     module = build_stage(stage, TINY).train()
-    batch = batch_of(n_semantic=2)
+    batch = batch_of(n_events=2, n_frames=8)
     optimizer = torch.optim.AdamW(module.parameters(), 2e-2)
     losses = []
     for _ in range(25):
@@ -47,7 +49,8 @@ def test_overfits_one_batch(stage: Stage) -> None:
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[0] == pytest.approx(float(torch.tensor(TINY.codebook_size).log()), rel=0.5)
+    chance = {"semantic": TINY.semantic_codebook_size}.get(stage, TINY.codebook_size)
+    assert losses[0] == pytest.approx(float(torch.tensor(chance).log()), rel=0.5)
     assert losses[-1] < 0.3 * losses[0]
 
 
@@ -88,6 +91,37 @@ def test_semantic_loss_equals_cross_entropy_over_the_codebook_of_each_position()
         assert package_loss("semantic", module, batch).item() == pytest.approx(
             torch.stack(expected).mean().item(), abs=1e-5
         )
+
+
+def test_padding_events_are_not_learned() -> None:
+    module, batch = build_stage("semantic", TINY), batch_of(n_events=4)
+    padded = torch.cat((batch.semantic, torch.full((2, 3, 1), PAD).expand(-1, -1, 5)), 1)
+    with torch.no_grad():
+        losses = [
+            package_loss("semantic", module, dataclasses.replace(batch, semantic=semantic)).item()
+            for semantic in (batch.semantic, padded)
+        ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_window_of_ten_seconds_has_256_event_slots() -> None:
+    assert (BASE.semantic_frames(10.0), BASE.semantic_frames(0.1), BASE.codec_frames(1.00004)) == (256, 3, 51)
+
+
+@pytest.mark.parametrize(("kind", "window"), [("semantic", 21), ("coarse", 40), ("fine", 10)])
+def test_the_objective_trains_each_stage_on_windows_of_its_own_length(kind: Stage, window: int) -> None:
+    objective = PackageObjective(kind, TINY, 0)
+    assert objective.window == window
+    batch = batch_of(n_events=21, n_frames=window)
+    codes = {"semantic": batch.semantic, "coarse": batch.codes[..., : TINY.n_coarse], "fine": batch.codes}[kind]
+    tokens = {"codes": codes, "embed": batch.cond[:, 0], "drop": torch.tensor([False, True])}
+    loss, _ = objective(tokens | ({"guide": batch.semantic} if kind == "coarse" else {}))
+    expected = package_loss(kind, objective.stage, dataclasses.replace(batch, cond=null_second(batch.cond[:, :1])))
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def null_second(cond: torch.Tensor) -> torch.Tensor:
+    return cond * torch.tensor([1.0, 0.0])[:, None, None]
 
 
 def test_weights_load_back_to_equal_logits_and_auxiliary_heads_are_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +13,17 @@ import pytest
 import torch
 
 from backend.musiclm import codec_train, fit
+from backend.musiclm.acoustic import BASE as ACOUSTIC
 from backend.musiclm.codec import BASE, CodecConfig
+from backend.musiclm.stages import SEMANTIC
+from backend.musiclm.text import SentenceEncoder
 from backend.musiclm.train import BATCH, EMA, KINDS, LEARNING_RATE, _sized, main, parser
+from tests.musiclm.tiny import random_models, word_states
 
 SMALL_CODEC = (
     "n_quantizers=3", "codebook_size=16", "latent_dim=8", "encoder_dim=8", "encoder_blocks=1", "decoder_dim=8",
     "decoder_blocks=1", "synthesis_dim=8", "synthesis_blocks=1",
 )  # fmt: skip
-SMALL_TOKENS = ("n_mels=20", "dim=8", "codebook_size=16", "latent_dim=8", "code_dim=4")
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,7 @@ def test_codec_and_tokens_are_trained_from_a_corpus_and_the_stages_from_their_co
     tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(codec_train, "FIT_VECTORS", 300)
+    monkeypatch.setattr(SentenceEncoder, "encode", word_states)
     corpus, models, tokens = ("--corpus", str(tiny_corpus)), tmp_path / "models", tmp_path / "tokens"
     train("codec", tmp_path / "first", *corpus, sizes=SMALL_CODEC)
     start = ("--phase", "decoder", "--start", str(tmp_path / "first/best.pt"))
@@ -80,23 +85,32 @@ def test_codec_and_tokens_are_trained_from_a_corpus_and_the_stages_from_their_co
     )
     assert all(torch.equal(second[key], value) for key, value in first.items() if key.startswith("codec.encoder"))
     assert not torch.equal(second["codec.quantizer.levels.0.embed"], first["codec.quantizer.levels.0.embed"])
-    train("tokenizer", models / "tokenizer", *corpus, sizes=SMALL_TOKENS)
-    assert torch.load(models / "tokenizer/config.pt", weights_only=False)["dim"] == 8
+    mulan, sizes = random_models()["mulan"]
+    torch.save({"state": mulan.state_dict(), "config": dataclasses.asdict(sizes)}, models / "mulan.pt")
     train("tokens", tokens, *corpus, "--models", str(models))
     assert np.load(tokens / "acoustic.npy").shape == (3, 1500, 3)
-    assert np.load(tokens / "semantic.npy").shape == (3, 375, 3)
-    for name, rows in (("audio_embed", 3), ("text_embed", 5)):  # test_tokenise makes real ones
-        np.save(tokens / f"{name}.npy", np.eye(8, dtype=np.float16)[None, :rows].repeat(3, 0))
-    stage = ("codebook_size=16", "dim=16", "depth=1", "heads=2", "window=24", "embed_dim=8", "prefix=1")
+    assert np.load(tokens / "text_embed.npy").shape == (3, 5, 8)
+    stage = ("dim=16", "depth=1", "heads=2", "window=24", "embed_dim=8", "prefix=1")
     train("semantic", tmp_path / "semantic", "--tokens", str(tokens), sizes=stage)
-    coarse = (*stage, "n_codes=2", "guide_size=16")
-    train("coarse", tmp_path / "coarse", "--tokens", str(tokens), sizes=coarse)
-    fine = ("n_coarse=2", "n_fine=1", "codebook_size=16", "dim=8", "blocks=1", "embed_dim=8")
-    train("fine", tmp_path / "fine", "--tokens", str(tokens), sizes=fine)
-    for name in ("semantic", "coarse", "fine"):
+    acoustic = ("latent_dim=8", "dim=16", "blocks=1", "longest=1", "embed_dim=8")
+    train("acoustic", tmp_path / "acoustic", "--tokens", str(tokens), sizes=acoustic)
+    coarse = ("dim=32", "depth=1", "heads=2", "dim_head=16", "cond_dim=8", "codebook_size=16", "n_quantizers=3")
+    windows = ("n_coarse=2", "semantic_window_s=2.0", "coarse_window_s=0.8")
+    train("coarse", tmp_path / "coarse", "--tokens", str(tokens), sizes=(*coarse, *windows))
+    chance = {"semantic": 2 * np.log(256), "acoustic": 1.5, "coarse": np.log(16)}  # the first counts notes and heads
+    for name, loss in chance.items():
         figures = torch.load(tmp_path / name / "best.pt", weights_only=False)["figures"]
-        assert 0 < figures["loss"] < 2 * np.log(16)  # near chance, in nats a code
+        assert 0 < figures["loss"] < 2 * loss
         assert (tmp_path / name / "curve.csv").exists()
+
+
+def test_sizes_a_stage_does_not_have_are_refused() -> None:
+    with pytest.raises(SystemExit, match="name out of n_codes, codebook_size, dim, depth, heads, window, embed_dim"):
+        _sized(SEMANTIC, ["guide_size=16"])
+    with pytest.raises(SystemExit, match="name out of frame_rate, latent_dim, dim, blocks, longest, embed_dim"):
+        _sized(ACOUSTIC, ["depth=3"])
+    assert _sized(SEMANTIC, ["depth=2", "dropout=0.2"]).dropout == 0.2
+    assert _sized(ACOUSTIC, ["blocks=2"]).blocks == 2
 
 
 def test_a_repeated_command_goes_on_where_it_stopped(tiny_corpus: Path, tmp_path: Path) -> None:

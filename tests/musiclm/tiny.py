@@ -1,4 +1,4 @@
-"""What the model tests share: a corpus of three clips, the six models in miniature, a sentence encoder of no weight."""
+"""What the model tests share: three clips, four models in miniature, a sentence encoder of no weight."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from backend.checkpoints import CheckpointStore
-from backend.musiclm import codec, semantic
+from backend.musiclm import acoustic, codec
+from backend.musiclm.events import BAR, BAR_TICKS
 from backend.musiclm.mulan import MuLanConfig, MuLanEmbedder
 from backend.musiclm.package_stages import STAGES, PackageConfig, build_stage
-from backend.musiclm.stages import TINY_ACOUSTIC, TINY_FINE, TINY_SEMANTIC, FineStage, Stage
+from backend.musiclm.stages import TINY_SEMANTIC, Stage
 from backend.musiclm.text import STATE_DIM
 
 RATE = 24_000
 MULAN = MuLanConfig(64, 2, 64, 2, latent_dim=8, n_quantizers=3, codebook_size=16)
 PACKAGE = PackageConfig(
-    dim=32, depth=1, heads=2, dim_head=16, cond_dim=8, semantic_codebook_size=32, codebook_size=32, n_quantizers=3,
-    n_coarse=2, semantic_window_s=2.0, coarse_window_s=0.8, fine_window_s=0.8, overlap_s=0.4,
+    dim=32, depth=1, heads=2, dim_head=16, cond_dim=8, codebook_size=32, n_quantizers=3, n_coarse=2,
+    semantic_window_s=2.0, coarse_window_s=0.8, fine_window_s=0.8, overlap_s=0.4,
 )  # fmt: skip
 PITCHES = {"train_00000": (60, 64, 67), "valid_00000": (57, 60, 64), "test_00000": (62, 65, 69)}
 
@@ -69,7 +70,11 @@ def write_corpus(root: Path) -> Path:
         meta: dict[str, Any] = {
             "id": clip_id, "audio": f"audio/{split}/{clip_id}.wav", "notes": f"notes/{clip_id}.npz", "split": split,
             "lead_family": "woodwind", "mode": "major", "tempo_class": "slow", "tempo_bpm": 60.0,
-            "instruments": [{"name": "flute"}, {"name": "upright bass"}, {"name": "drums"}],
+            "instruments": [
+                {"name": name, "gain_db": gain}
+                for name, gain in (("flute", 0.0), ("upright bass", -5.0), ("drums", -3.0))
+            ],
+            "key": "C major", "soundfont": "FluidR3_GM", "room": "studio",
             "families": ["woodwind", "bass", "drums"],
             "captions": ["slow flute", "flute and drums", "Major.", "flute over bass, 60 bpm", "flute with drums"],
             "caption_unseen": ["a languid flute"],
@@ -80,30 +85,33 @@ def write_corpus(root: Path) -> Path:
 
 
 def random_models() -> dict[str, tuple[nn.Module, Any]]:
-    """The six models with random weights, loud enough that every input matters, and their configurations."""
+    """The four models with random weights, loud enough that every input matters, and their configurations."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         models: dict[str, tuple[nn.Module, Any]] = {
             "mulan": (MuLanEmbedder(MULAN), MULAN),
-            "semantic_codec": (semantic.SemanticCodec(semantic.TINY), semantic.TINY),
             "semantic": (Stage(TINY_SEMANTIC), TINY_SEMANTIC),
-            "coarse": (Stage(TINY_ACOUSTIC), TINY_ACOUSTIC),
-            "fine": (FineStage(TINY_FINE), TINY_FINE),
+            "acoustic": (acoustic.AcousticStage(acoustic.TINY), acoustic.TINY),
             "codec": (codec.Codec(codec.TINY), codec.TINY),
         }
         with torch.no_grad():
-            for name in ("semantic", "coarse"):
-                stage: Any = models[name][0]
-                stage.null.normal_()
-                for head in stage.heads:
-                    head.logits.weight.mul_(6)
+            stage: Any = models["semantic"][0]
+            stage.null.normal_()
+            for head in stage.heads:
+                head.logits.weight.mul_(6)
+            stage.heads[0].logits.weight[BAR_TICKS : BAR + 1] = 0.0  # an untrained stage would mostly rest
+            player: Any = models["acoustic"][0]
+            player.out.weight.mul_(6)
+            player.tint.weight.mul_(50)
+            player.guide.shapes.weight.mul_(30)
+            player.deviation.fill_(4.0)
             quantizer: Any = models["mulan"][0].quantizer
-            quantizer.codebooks.normal_()
+            quantizer.codebooks.normal_(std=0.4)
     return models
 
 
 def write_store(root: Path) -> CheckpointStore:
-    """A store with the six miniature models."""
+    """A store with the four miniature models."""
     store = CheckpointStore(root)
     for name, (module, config) in random_models().items():
         store.save(f"text_to_music.{name}", module.state_dict(), dataclasses.asdict(config), {})
@@ -116,7 +124,10 @@ def write_package(store: CheckpointStore) -> None:
     for stage in STAGES:
         module = build_stage(stage, PACKAGE, 1)
         with torch.no_grad():
-            for weights in module.parameters():
-                if weights.ndim < 2:  # gains and mixtures that start at zero or one would hide the condition
+            for name, weights in module.named_parameters():
+                if weights.ndim < 2 or any(part in name for part in ("static", "dynamic", "cross_attn_bias")):
+                    # gains and mixtures that start at zero or one would hide the condition and the notes
                     weights += 0.3 * torch.randn(weights.shape, generator=generator)
+                elif "logit" in name:
+                    weights *= 6  # or the draw alone would decide
         store.save(f"text_to_music.package_{stage}", module.state_dict(), dataclasses.asdict(PACKAGE), {})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from backend.audio import io
+from backend.audio.midi import make_notes, read_midi, read_midi_provenance
 from backend.audio.waveform import Waveform
 from backend.contract import Provenance, Result
 from backend.errors import AudioError
@@ -30,6 +31,22 @@ def test_every_format_keeps_loudness_length_and_provenance(tmp_path, kind):
     assert heard.duration_s == pytest.approx(0.5, abs=0.06)
     assert np.abs(heard.samples).max() == pytest.approx(0.01, rel=0.15)  # not normalised to full scale
     assert io.read_provenance(path)["request"] == {"prompt": "flute", "seed": 7}
+
+
+def test_notes_are_kept_as_midi_with_their_provenance(tmp_path):
+    exports = Exports(tmp_path)
+    notes = make_notes([(0.0, 0.5, 60, 90, 40, False, 0)])
+    saved = exports.save("me", Result((tone(),), notes=(notes,), provenance=PROVENANCE))
+    path = exports.path(saved.token, 1, "mid")
+    assert read_midi(path)["pitch"].tolist() == [60]
+    assert read_midi_provenance(path)["seed"] == 7
+    assert "mid" in saved.clips[0].formats
+
+
+def test_what_has_no_notes_has_no_midi(tmp_path):
+    exports = Exports(tmp_path)
+    saved = exports.save("me", result())
+    assert exports.path(saved.token, 1, "mid") is None and "mid" not in saved.clips[0].formats
 
 
 def test_every_variation_has_its_own_file(tmp_path):

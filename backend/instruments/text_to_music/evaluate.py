@@ -23,6 +23,7 @@ from backend.audio.io import write
 from backend.audio.waveform import Waveform
 from backend.checkpoints import CheckpointStore
 from backend.instruments.text_to_music.held_out import DURATION_S, RATE, HeldOut
+from backend.instruments.text_to_music.wish import wish_of
 from backend.job import Job
 from backend.metrics.frechet import frechet_distance, kernel_distance
 from backend.metrics.listener import Listener, share_heard
@@ -49,6 +50,7 @@ def generate(
             1,
             DURATION_S,
             Job(),
+            wishes=[wish_of(prompt) for prompt in prompts[start : start + BATCH]],
             guidance_scale=guidance,
             temperature=temperature,
             generator=torch.Generator().manual_seed(seed + start),

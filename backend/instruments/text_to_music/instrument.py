@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from backend.audio.loudness import fade, limit, normalise_loudness
-from backend.audio.spectral import LogMel, cqt_chroma
 from backend.audio.waveform import Waveform
 from backend.contract import Instrument, InstrumentSpec, Result
 from backend.errors import CheckpointError
 from backend.instruments.text_to_music.request import TextToMusicRequest
+from backend.instruments.text_to_music.wish import wish_of
+from backend.musiclm.events import midi_notes
 from backend.musiclm.generator import CHECKPOINTS, MusicGenerator
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class TextToMusic(Instrument):
     def generate(self, request: TextToMusicRequest, job: Job) -> Result:
         """Sample, decode, level and limit.
 
-        Arrays a variation: ``spectrogram_<i>`` (log-mel ``[128, frames]``), ``chroma_<i>`` ``[12, frames]``,
-        ``semantic_<i>`` ``[frames, 3]``.
+        What was composed comes along as notes, one table a variation.
 
         Raises:
             CheckpointError: audiolm-pytorch's stages are asked for and not there.
@@ -68,20 +68,15 @@ class TextToMusic(Instrument):
             "generator": torch.Generator().manual_seed(int(request.seed)),
         }
         if request.stages == "bundled":
-            clip = models.best(text, variations, request.duration_s, job, negative=negative, **sampling)
+            wishes = [wish_of(request.prompt)]
+            clip = models.best(text, variations, request.duration_s, job, negative=negative, wishes=wishes, **sampling)
         else:
             negative = None if negative is None else negative.expand(variations, -1)
             clip = self._package_stages(models).generate(
                 text.expand(variations, -1), request.duration_s, job, negative=negative, **sampling
             )
         waveforms = tuple(self._finish(audio) for audio in clip.audio.cpu().numpy())
-        arrays = {}
-        mel = LogMel(SAMPLE_RATE, n_fft=2048, hop=480, n_mels=128)
-        for i, waveform in enumerate(waveforms):
-            arrays[f"spectrogram_{i}"] = mel(torch.from_numpy(waveform.samples[0])).numpy()
-            arrays[f"chroma_{i}"] = cqt_chroma(waveform)
-            arrays[f"semantic_{i}"] = clip.semantic[i].cpu().numpy()
-        return Result(waveforms=waveforms, arrays=arrays)
+        return Result(waveforms=waveforms, notes=tuple(midi_notes(events) for events in clip.events))
 
     def _package_stages(self, models: MusicGenerator) -> PackageGenerator:
         """audiolm-pytorch's stages, read at their first use: few ask for them and they cost as much as ours."""

@@ -35,7 +35,7 @@ def test_each_variation_is_a_file_that_says_how_to_make_it_again(
         assert provenance is not None and provenance["checkpoints"] == answer["provenance"]["checkpoints"]
         request = TextToMusicRequest.from_dict(provenance["request"])
         assert (request.prompt, request.seed, request.variations) == ("slow sad violin", 7, 2)
-    assert len(answer["provenance"]["checkpoints"]) == 6
+    assert len(answer["provenance"]["checkpoints"]) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""Figures in a prompt are kept to; what only sounds like one is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.instruments.text_to_music.wish import wish_of
+from backend.musiclm.events import KEYS, tempo_code
+
+
+@pytest.mark.parametrize(
+    ("prompt", "bpm"),
+    [
+        ("slow, sad violin over soft piano, minor key, 70 bpm", 70),
+        ("rock band at 128 BPM", 128),
+        ("waltz, 90 beats per minute", 90),
+        ("metronome at 61, flute", 61),
+        ("tempo: 100, cello", 100),
+        ("808 drums", None),
+        ("5 bpm drone", None),
+        ("999 bpm", None),
+        ("slow piano", None),
+    ],
+)
+def test_a_tempo_in_figures_is_read(prompt: str, bpm: float | None) -> None:
+    assert wish_of(prompt).tempo == (None if bpm is None else tempo_code(bpm))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "key"),
+    [
+        ("piano in A minor", "A minor"),
+        ("Piano, key of f sharp major", "F sharp major"),
+        ("E flat major quartet", "E flat major"),
+        ("in Bb minor, slow", "B flat minor"),
+        ("D# major", "E flat major"),
+        ("piano in a minor key", None),
+        ("A minor key, slow", None),
+        ("a minor piece", None),
+        ("C major scale exercise", None),
+        ("minor key", None),
+    ],
+)
+def test_a_named_key_is_read(prompt: str, key: str | None) -> None:
+    index = wish_of(prompt).key
+    assert (None if index is None else KEYS[index]) == key
