@@ -71,6 +71,9 @@ def test_a_typed_prompt_becomes_music_and_stop_ends_the_second_job(visitor, addr
     assert len(set(page.inner_text(".nm-provenance").split())) > 6
 
     page.fill("#ttm-prompt textarea", "fast rock band")
+    for slider, value in (("duration", "30"), ("variations", "4")):  # long enough to be stopped
+        page.fill(f"#ttm-{slider} input[type=number]", value)
+        page.press(f"#ttm-{slider} input[type=number]", "Tab")
     page.click("#ttm-generate:not([disabled])")
     page.click("#ttm-stop:not([disabled])", timeout=JOB_MS)
     page.wait_for_selector("#ttm-status :text('Stopped')")

@@ -67,13 +67,18 @@ class TextToMusic(Instrument):
             "temperature": request.temperature,
             "generator": torch.Generator().manual_seed(int(request.seed)),
         }
+        wishes = [wish_of(request.prompt)]
         if request.stages == "bundled":
-            wishes = [wish_of(request.prompt)]
             clip = models.best(text, variations, request.duration_s, job, negative=negative, wishes=wishes, **sampling)
         else:
             negative = None if negative is None else negative.expand(variations, -1)
             clip = self._package_stages(models).generate(
-                text.expand(variations, -1), request.duration_s, job, negative=negative, **sampling
+                text.expand(variations, -1),
+                request.duration_s,
+                job,
+                negative=negative,
+                wishes=wishes * variations,
+                **sampling,
             )
         waveforms = tuple(self._finish(audio) for audio in clip.audio.cpu().numpy())
         return Result(waveforms=waveforms, notes=tuple(midi_notes(events) for events in clip.events))
