@@ -106,7 +106,7 @@ def random_models() -> dict[str, tuple[nn.Module, Any]]:
             player.guide.shapes.weight.mul_(30)
             player.deviation.fill_(4.0)
             quantizer: Any = models["mulan"][0].quantizer
-            quantizer.codebooks.normal_(std=0.4)
+            quantizer.codebooks.normal_(std=0.25)
     return models
 
 
