@@ -19,6 +19,9 @@ from backend.audio.waveform import FloatArray, Waveform
 DISTANCE_WINDOWS = ((512, 32), (1024, 64), (2048, 128), (4096, 128))
 """``(n_fft, n_mels)`` of the multi-resolution distance; the hop is a quarter of the window."""
 
+PITCH_FFT = 8192
+"""Window of `LogPitch` in samples."""
+
 C1_HZ = 440.0 * 2 ** ((24 - 69) / 12)
 
 DISTANCE_CLAMP = 1e-5
@@ -117,6 +120,40 @@ class LogMel(nn.Module):
             if self.power != 1.0:
                 magnitude = magnitude**self.power
             return torch.log(torch.clamp(self.filters @ magnitude, min=self.clamp))
+
+
+class LogPitch(nn.Module):
+    """Natural-log magnitudes in bands half a semitone apart: ``[..., samples]`` → ``[..., bands, samples // hop + 1]``.
+
+    Triangular bands from 55 Hz on, over a transform of 8,192 samples (2.9 Hz a bin at 24 kHz), which parts neighbouring
+    semitones from about 100 Hz on. Below, an octave's worth of overtones tells them apart. Computed in float32.
+
+    Args:
+        sample_rate: Hz.
+        hop: samples between frames.
+        bands: how many; 128 reach 2.2 kHz.
+        clamp: smallest magnitude before the logarithm.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, sample_rate: int = 24_000, hop: int = 480, bands: int = 128, clamp: float = 1e-4) -> None:
+        super().__init__()
+        self.hop, self.clamp = hop, clamp
+        centres = 55.0 * 2 ** (torch.arange(bands, dtype=torch.float64) / 24)
+        bins = torch.linspace(0, sample_rate / 2, PITCH_FFT // 2 + 1, dtype=torch.float64)
+        # never narrower than a bin to either side, or the lowest bands would fall between two
+        width = (centres * (2 ** (1 / 24) - 1)).clamp(min=sample_rate / PITCH_FFT)
+        filters = (1 - (bins - centres[:, None]).abs() / width[:, None]).clamp(min=0)
+        self.register_buffer("window", torch.hann_window(PITCH_FFT), persistent=False)
+        self.register_buffer("filters", (filters / filters.sum(1, keepdim=True)).float(), persistent=False)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """The log-pitch spectrogram of ``samples``."""
+        with torch.autocast(samples.device.type, enabled=False):
+            magnitude = stft(samples.float(), PITCH_FFT, self.hop, self.window).abs()
+            return torch.log(torch.clamp(self.filters @ magnitude / 16, min=self.clamp))
 
 
 class MultiResolutionLogMel(nn.Module):

@@ -2,9 +2,9 @@
 
 A frame-domain codec in the manner of Vocos (arXiv 2306.00814): log-mel in, ConvNeXt blocks, residual quantiser,
 ConvNeXt blocks, inverse STFT out. All layers run at the frame rate, which is what makes it trainable and fast without
-a GPU; a time-domain SoundStream spends most of its work at the sample rate. Departures from Vocos: two analysis
-windows (pitch and attack), quantised latents, and a decoder that doubles the frame rate before synthesis so that
-attacks stay sharp.
+a GPU; a time-domain SoundStream spends most of its work at the sample rate. Departures from Vocos: three analyses (an
+attack's, a timbre's, and semitones as a mel spectrogram cannot part them below 250 Hz), quantised latents, and
+oscillators beside the inverse STFT, which alone cannot hold a steady tone (`backend.musiclm.oscillators`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backend.audio.spectral import LogMel
+from backend.audio.spectral import LogMel, LogPitch
+from backend.musiclm.oscillators import OscillatorBank
 from backend.musiclm.quantize import ResidualQuantizer
 
 
@@ -37,7 +38,13 @@ class AudioCodec(Protocol):
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """Sizes of the codec. ``hop`` samples a coded frame; synthesis runs ``synthesis_rate`` times as fast."""
+    """Sizes of the codec.
+
+    Attributes:
+        hop: samples a coded frame; synthesis runs ``synthesis_rate`` times as fast.
+        pitch_bands: of the encoder's log-frequency analysis, two a semitone; 0 for none.
+        oscillators: of the decoder, one a semitone; 0 for none.
+    """
 
     sample_rate: int = 24_000
     hop: int = 480
@@ -53,6 +60,8 @@ class CodecConfig:
     synthesis_blocks: int = 3
     n_fft: int = 2048
     synthesis_rate: int = 1
+    pitch_bands: int = 0
+    oscillators: int = 0
 
     @property
     def bits_per_second(self) -> float:
@@ -60,10 +69,10 @@ class CodecConfig:
         return self.sample_rate / self.hop * self.n_quantizers * (self.codebook_size.bit_length() - 1)
 
 
-BASE = CodecConfig()
+BASE = CodecConfig(pitch_bands=128, oscillators=84)
 TINY = CodecConfig(
     n_quantizers=3, codebook_size=32, latent_dim=16, encoder_dim=16, encoder_blocks=1,
-    decoder_dim=16, decoder_blocks=1, synthesis_dim=16, synthesis_blocks=1,
+    decoder_dim=16, decoder_blocks=1, synthesis_dim=16, synthesis_blocks=1, pitch_bands=24, oscillators=48,
 )  # fmt: skip
 
 
@@ -87,14 +96,15 @@ class ConvNeXtBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Audio → latents at the frame rate. Two log-mels at twice that rate: 85 ms for pitch, 21 ms for attacks."""
+    """Audio → latents at the frame rate, from log-mels over 85 and 21 ms and log-pitch over 341 ms."""
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         half = config.hop // 2
         self.tonal = LogMel(config.sample_rate, n_fft=2048, hop=half, n_mels=128)
         self.transient = LogMel(config.sample_rate, n_fft=512, hop=half, n_mels=40)
-        self.mix = nn.Linear(168, config.encoder_dim)
+        self.pitch = LogPitch(config.sample_rate, config.hop, config.pitch_bands) if config.pitch_bands else None
+        self.mix = nn.Linear(168 + config.pitch_bands, config.encoder_dim)
         self.fast = ConvNeXtBlock(config.encoder_dim)
         self.down = nn.Conv1d(config.encoder_dim, config.encoder_dim, 4, stride=2, padding=1)
         self.blocks = nn.Sequential(*[ConvNeXtBlock(config.encoder_dim) for _ in range(config.encoder_blocks)])
@@ -106,15 +116,17 @@ class Encoder(nn.Module):
         """``[batch, samples]`` → ``[batch, samples // hop, latent_dim]``."""
         frames = audio.shape[-1] // self.hop
         with torch.autocast(audio.device.type, enabled=False):
-            mels = torch.cat([self.tonal(audio.float()), self.transient(audio.float())], 1)
-        x = self.fast(self.mix(mels[..., : 2 * frames].transpose(1, 2) / 4 + 1))
+            seen = [analysis(audio.float())[..., : 2 * frames] for analysis in (self.tonal, self.transient)]
+            if self.pitch is not None:
+                seen.append(self.pitch(audio.float())[..., :frames].repeat_interleave(2, -1))
+        x = self.fast(self.mix(torch.cat(seen, 1).transpose(1, 2) / 4 + 1))
         x = self.down(x.transpose(1, 2)).transpose(1, 2)
         out: Tensor = self.out(self.norm(self.blocks(x)))
         return out
 
 
 class Decoder(nn.Module):
-    """Latents at the frame rate → audio, through a complex spectrogram and the inverse STFT."""
+    """Latents at the frame rate → audio: a complex spectrogram through the inverse STFT, plus oscillators."""
 
     window: Tensor
 
@@ -128,6 +140,11 @@ class Decoder(nn.Module):
         self.fine = nn.Sequential(*[ConvNeXtBlock(config.synthesis_dim) for _ in range(config.synthesis_blocks)])
         self.norm = nn.LayerNorm(config.synthesis_dim)
         self.head = nn.Linear(config.synthesis_dim, config.n_fft + 2)
+        self.tones = (
+            OscillatorBank(config.synthesis_dim, config.oscillators, self.hop, config.sample_rate)
+            if config.oscillators
+            else None
+        )
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -135,20 +152,16 @@ class Decoder(nn.Module):
         batch, frames, _ = latents.shape
         x = self.blocks(self.mix(latents.transpose(1, 2)).transpose(1, 2))
         x = self.fine(self.up(x).reshape(batch, self.rate * frames, -1))
-        spectrum = self.head(self.norm(x)).float().transpose(1, 2)
+        x = self.norm(x)
+        spectrum = self.head(x).float().transpose(1, 2)
         log_magnitude, phase = spectrum.chunk(2, 1)
         magnitude = log_magnitude.clamp(max=5.0).exp()  # above e^5 one bin alone would leave [-1, 1]
         with torch.autocast(latents.device.type, enabled=False):
             complex_spectrum = torch.polar(magnitude, phase)
             complex_spectrum = functional.pad(complex_spectrum, (0, 1))
-            return torch.istft(
-                complex_spectrum,
-                self.n_fft,
-                self.hop,
-                window=self.window,
-                length=self.rate * frames * self.hop,
-                center=True,
-            )
+            length = self.rate * frames * self.hop
+            audio = torch.istft(complex_spectrum, self.n_fft, self.hop, window=self.window, length=length, center=True)
+        return audio if self.tones is None else audio + self.tones(x)
 
 
 class Codec(nn.Module):

@@ -6,7 +6,8 @@ level), and the decoder learns to sound the quantised latents. Against the usual
 codebook in use (a moving encoder empties codes faster than they are refilled in so short a training), and the codes
 are final as soon as the first phase is: the stages can be trained while the decoder still improves.
 
-Loss: multi-resolution log-mel L1, plus spectral convergence so that loud partials keep their level.
+Loss: multi-resolution log-mel L1, plus spectral convergence so that loud partials keep their level, plus L1 of
+log-pitch, which alone sees a bass note that is a semitone off.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from backend.audio.spectral import MultiResolutionLogMel
+from backend.audio.spectral import LogPitch, MultiResolutionLogMel
 from backend.errors import AudioError
 from backend.musiclm.codec import Codec, CodecConfig
 from backend.musiclm.quantize import perplexity
@@ -28,6 +30,7 @@ from backend.musiclm.quantize import perplexity
 PHASES = ("encoder", "decoder")
 LATENT_NOISE = 0.1
 FIT_VECTORS = 60_000
+PITCH_HOP = 2048  # samples, of the loss
 COARSE_SHARE = 0.12  # of the decoder's batches hear the first half of the codebooks only, as a preview does
 
 
@@ -38,6 +41,7 @@ class CodecObjective(nn.Module):
         super().__init__()
         self.codec = Codec(config)
         self.distance = MultiResolutionLogMel(config.sample_rate)
+        self.pitch = LogPitch(config.sample_rate, hop=PITCH_HOP)
         self.phase = phase
         if phase == "decoder":
             for part in (self.codec.encoder, self.codec.quantizer):
@@ -64,7 +68,9 @@ class CodecObjective(nn.Module):
         with torch.autocast(audio.device.type, enabled=False):
             log_mel = self.distance(decoded.float(), audio.float())
             spectral = spectral_convergence(decoded.float(), audio.float())
-        return log_mel + 0.2 * spectral, {"log_mel": log_mel.detach(), "spectral": spectral.detach()}
+            pitch = functional.l1_loss(self.pitch(decoded.float()), self.pitch(audio.float()))
+        figures = {"log_mel": log_mel.detach(), "spectral": spectral.detach(), "pitch": pitch.detach()}
+        return log_mel + 0.2 * spectral + 0.2 * pitch, figures
 
 
 def spectral_convergence(decoded: Tensor, audio: Tensor) -> Tensor:
@@ -106,13 +112,16 @@ class CodecTask:
         """Held-out log-mel L1 (the loss) and, with the quantiser, the perplexities of the codebooks."""
         codec: Any = module.codec
         device = next(module.parameters()).device
-        distances, codes = [], []
+        distances, pitches, codes = [], [], []
+        objective: Any = module
         for part in self._valid.split(12):
             audio = part.to(device)
-            distances.append(float(module.distance(codec.decoder(module.latents(audio)), audio)))  # type: ignore[operator]
+            decoded = codec.decoder(objective.latents(audio))
+            distances.append(float(objective.distance(decoded, audio)))
+            pitches.append(float(functional.l1_loss(objective.pitch(decoded), objective.pitch(audio))))
             if module.phase == "decoder":
                 codes.append(codec.encode(audio).cpu())
-        figures = {"loss": float(np.mean(distances))}
+        figures = {"loss": float(np.mean(distances)), "pitch": float(np.mean(pitches))}
         if codes:
             use = perplexity(torch.cat(codes), codec.codebook_size)
             figures |= {"perplexity_min": min(use), "perplexity_first": use[0]}
@@ -147,4 +156,4 @@ def read_excerpt(path: Path, start: int, length: int) -> Tensor:
     except (wave.Error, EOFError) as error:
         raise AudioError(f"{path.name} is not a 16-bit WAV file.") from error
     audio = torch.from_numpy(data.mean(1, dtype=np.float32) / np.float32(32768))
-    return nn.functional.pad(audio, (0, length - len(audio)))
+    return functional.pad(audio, (0, length - len(audio)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from backend.musiclm.decode import Sampling, StageDecoder, StepCallback, conditions, draw, guide_logits
 from backend.musiclm.events import (
+    AMBIGUOUS,
     BAR,
     BAR_TICKS,
     BARS,
@@ -57,10 +59,12 @@ class Wish:
     Attributes:
         tempo: code of the tempo.
         key: index into `backend.musiclm.events.KEYS`.
+        mode: "major" or "minor", in a key that is left to the model.
     """
 
     tempo: int | None = None
     key: int | None = None
+    mode: Literal["major", "minor"] | None = None
 
 
 @dataclass
@@ -112,6 +116,9 @@ class Score:
             mask[self.wish.tempo] = True
         elif column == 2 and self.wish.key is not None:
             mask[self.wish.key] = True
+        elif column == 2 and self.wish.mode is not None:
+            mask[:12] = self.wish.mode == "major"
+            mask[12:AMBIGUOUS] = self.wish.mode == "minor"
         else:
             mask[: (N_TEMPI, NO_KEY + 1, len(BARS), N_SOUNDS)[column - 1]] = True
 

@@ -209,10 +209,18 @@ class StageTask:
         batch: windows a batch.
         window: length of a window: events for ``semantic``, frames of the codec otherwise.
         guide_events: also give the window's notes as so many events (for stages that read tokens).
+        held_out: windows to validate on, at most.
     """
 
     def __init__(
-        self, corpus: TokenCorpus, kind: str, config: Any, batch: int, window: int, guide_events: int = 0
+        self,
+        corpus: TokenCorpus,
+        kind: str,
+        config: Any,
+        batch: int,
+        window: int,
+        guide_events: int = 0,
+        held_out: int = 128,
     ) -> None:
         self.corpus, self.kind, self.config, self.batch, self.window = corpus, kind, config, batch, window
         self.guide_events = guide_events
@@ -221,7 +229,7 @@ class StageTask:
         generator = torch.Generator().manual_seed(17)
         self._valid = [
             {**self._draw(part, generator), "drop": torch.zeros(len(part), dtype=torch.bool)}
-            for part in np.array_split(corpus.held_out[:128], 8)
+            for part in np.array_split(corpus.held_out[:held_out], 8)
             if len(part)
         ]
 

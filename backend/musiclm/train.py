@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=30.0, help="total budget over all resumed runs")
     parser.add_argument("--piece", type=float, metavar="MINUTES", help="stop this run after so much of the budget")
     parser.add_argument("--validate-every", type=float, default=120.0, metavar="SECONDS")
+    parser.add_argument("--held-out", type=int, default=128, help="windows that a stage is validated on")
     parser.add_argument("--ema", type=float, help="decay of the average of the weights, which is what is kept")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--lr", type=float)
@@ -143,19 +144,19 @@ def _build(options: argparse.Namespace) -> tuple[nn.Module, Any, Any, Any]:
         package = _sized(package_stages.BASE, options.set)
         module = stages_train.PackageObjective(options.kind, package, options.seed)
         guide = package.semantic_frames(package.coarse_window_s) if options.kind == "coarse" else 0
-        packaged = stages_train.StageTask(tokens, options.kind, package, batch, module.window, guide)
+        packaged = stages_train.StageTask(tokens, options.kind, package, batch, module.window, guide, options.held_out)
         return module, packaged, package, None
     if options.kind == "acoustic":
         from backend.musiclm import acoustic
 
         sizes = _sized(acoustic.BASE, options.set)
         playing = stages_train.AcousticObjective(sizes, torch.from_numpy(tokens.codebooks))
-        frames = stages_train.StageTask(tokens, "acoustic", sizes, batch, ACOUSTIC_WINDOW)
+        frames = stages_train.StageTask(tokens, "acoustic", sizes, batch, ACOUSTIC_WINDOW, held_out=options.held_out)
         sample = torch.from_numpy(tokens.acoustic[tokens.train[:64], ::10].astype("int64"))
         playing.stage.calibrate(playing.latents(sample))
         return playing, frames, sizes, None
     own = _sized(stages.SEMANTIC, options.set)
-    task_ = stages_train.StageTask(tokens, "semantic", own, batch, own.window)
+    task_ = stages_train.StageTask(tokens, "semantic", own, batch, own.window, held_out=options.held_out)
     return stages_train.StageObjective(own), task_, own, None
 
 

@@ -1,5 +1,7 @@
 """Spectra agree with torchaudio, librosa and analytic tones."""
 
+import math
+
 import librosa
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torchaudio
 from backend.audio.spectral import (
     DISTANCE_WINDOWS,
     LogMel,
+    LogPitch,
     MultiResolutionLogMel,
     chroma_cosine,
     cqt_chroma,
@@ -119,3 +122,24 @@ def test_chroma_cosine_ignores_silence_of_the_reference_and_punishes_silence_of_
     other[0, 0] = 5
     assert chroma_cosine(reference, other).tolist() == pytest.approx([1.0, 0.0])
     assert chroma_cosine(np.zeros((12, 3), np.float32), other).size == 0
+
+
+def test_log_pitch_parts_two_semitones_sounded_together_and_mel_bands_do_not() -> None:
+    t = torch.arange(24_000) / 24_000
+    both = torch.sin(2 * torch.pi * 146.83 * t) + torch.sin(2 * torch.pi * 155.56 * t)  # D3 and E flat 3
+
+    def peaks(analysis: torch.nn.Module) -> list[int]:
+        heard = analysis(both)[:, 15:35].mean(-1)
+        inner = heard[1:-1]
+        tops = (inner > heard[:-2]) & (inner > heard[2:]) & (inner > heard.max() - 2)
+        return (tops.nonzero().flatten() + 1).tolist()
+
+    assert peaks(LogPitch(24_000, 480, 128)) == [round(24 * math.log2(f / 55)) for f in (146.83, 155.56)]
+    assert len(peaks(LogMel(24_000, 2048, 480, 128))) == 1
+
+
+def test_every_log_pitch_band_hears_its_own_tone() -> None:
+    pitch, t = LogPitch(24_000, 480, 128), torch.arange(24_000) / 24_000
+    for band in range(0, 128, 9):
+        heard = pitch(torch.sin(2 * torch.pi * 55 * 2 ** (band / 24) * t))[:, 20:30].mean(-1)
+        assert abs(int(heard.argmax()) - band) <= 1

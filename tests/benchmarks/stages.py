@@ -52,7 +52,7 @@ def fit(name: str, tokens: Path, minutes: float, out: Path) -> tuple[dict[str, T
     folder, every = out / name, max(20.0, 60 * minutes / 5)
     train.main(
         [*RUNS[name], "--tokens", str(tokens), "--out", str(folder), "--minutes", f"{minutes:g}", "--threads", "1",
-         "--validate-every", f"{every:g}"]
+         "--validate-every", f"{every:g}", "--held-out", "16"]
     )  # fmt: skip
     weights = torch.load(folder / "best.pt", map_location="cpu", weights_only=False)["module"]
     with (folder / "curve.csv").open(newline="") as file:

@@ -111,6 +111,6 @@ def test_batches_follow_the_generator_and_validation_names_the_use_of_the_codebo
     assert one.shape == (2, RATE // 2)
     assert torch.equal(one, two) and not torch.equal(one, other)
     with torch.no_grad():
-        assert set(task.validate(CodecObjective(TINY).eval())) == {"loss"}
+        assert set(task.validate(CodecObjective(TINY).eval())) == {"loss", "pitch"}
         figures = task.validate(CodecObjective(TINY, "decoder").eval())
     assert figures["loss"] > 0 and 1 <= figures["perplexity_min"] <= figures["perplexity_first"] <= TINY.codebook_size

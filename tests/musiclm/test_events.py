@@ -142,6 +142,13 @@ def test_what_the_user_fixed_is_kept(stage: Stage) -> None:
         assert abs(setting.bpm - 70) < 0.5 and KEYS[setting.key] == "A minor"
 
 
+def test_a_fixed_mode_leaves_the_key_open(stage: Stage) -> None:
+    for mode in ("major", "minor"):
+        pieces = write(stage, 1.0, 8, wishes=[Wish(mode=mode)] * 8)  # type: ignore[list-item]
+        keys = {KEYS[Setting.of_event(events[0].tolist()).key] for events in pieces}
+        assert len(keys) > 1 and all(key.endswith(mode) for key in keys)
+
+
 def test_equal_seeds_give_equal_pieces(stage: Stage) -> None:
     for a, b in zip(write(stage), write(stage), strict=True):
         np.testing.assert_array_equal(a, b)

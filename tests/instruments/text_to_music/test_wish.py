@@ -44,3 +44,18 @@ def test_a_tempo_in_figures_is_read(prompt: str, bpm: float | None) -> None:
 def test_a_named_key_is_read(prompt: str, key: str | None) -> None:
     index = wish_of(prompt).key
     assert (None if index is None else KEYS[index]) == key
+
+
+@pytest.mark.parametrize(
+    ("prompt", "mode"),
+    [
+        ("slow, sad violin over soft piano, minor key, 70 bpm", "minor"),
+        ("A tune written in the MAJOR", "major"),
+        ("from minor to major", None),
+        ("minor thirds on a flute", None),
+        ("happy piano", None),
+        ("cello in A minor", None),
+    ],
+)
+def test_a_named_mode_is_read_where_no_key_is(prompt: str, mode: str | None) -> None:
+    assert wish_of(prompt).mode == mode
