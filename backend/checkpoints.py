@@ -60,6 +60,12 @@ class CheckpointStore:
         """A view of the same files that calls ``before_file`` and keeps its own ``opened``."""
         return CheckpointStore(self._roots[-1], self._roots[:-1], before_file)
 
+    def beside(self, folder: Path) -> CheckpointStore:
+        """A view that looks into ``folder`` first and counts what it opens among what this one opened."""
+        view = CheckpointStore(self._roots[-1], (folder, *self._roots[:-1]), self._before_file)
+        view.opened = self.opened
+        return view
+
     def names(self) -> tuple[str, ...]:
         """Every name, sorted."""
         return tuple(sorted({name for root in self._roots for name in read_manifest(root)}))

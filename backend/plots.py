@@ -95,6 +95,47 @@ def piano_roll(notes: Notes, duration_s: float, title: str = "Notes") -> go.Figu
     return figure
 
 
+def latent_map(
+    corpus: npt.ArrayLike, pieces: npt.ArrayLike, anchors: npt.ArrayLike, titles: Sequence[str], joined: bool = True
+) -> go.Figure:
+    """Places of pieces among the remembered training passages; what lies close together sounds alike.
+
+    Args:
+        corpus: ``[n, 2]``, a dot each.
+        pieces: ``[n, 2]``, in order; the ends are numbered, or all where they are not joined.
+        anchors: ``[n, 2]``, a diamond each.
+        titles: of the anchors.
+        joined: draw the way from piece to piece.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure(layout=_layout("Map of the pieces"))
+    dots, way, ends = (np.asarray(points, np.float64).reshape(-1, 2) for points in (corpus, pieces, anchors))
+    marker = {"color": SERIES[0][0], "size": 5, "opacity": 0.45}
+    figure.add_trace(_points(dots, "what the model remembers", "markers", marker=marker, hoverinfo="skip"))
+    mode = "lines+markers+text" if joined else "markers+text"
+    last = len(way) - 1
+    numbers = [str(index + 1) if index in (0, last) or not joined else "" for index in range(len(way))]
+    style: dict[str, Any] = {"marker": {"color": SERIES[1][0], "size": 9}, "line": {"color": SERIES[1][0], "width": 2}}
+    name = "the road, step by step" if joined else "what was made"
+    figure.add_trace(_points(way, name, mode, text=numbers, textposition="top center", hoverinfo="skip", **style))
+    marker = {"color": SERIES[3][0], "size": 13, "symbol": "diamond-open", "line": {"width": 2}}
+    hover = {"text": list(titles), "hovertemplate": "%{text}<extra></extra>"}
+    figure.add_trace(_points(ends, "the pieces you chose", "markers", marker=marker, **hover))
+    figure.update_xaxes(showticklabels=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, zeroline=False)
+    figure.update_layout(showlegend=True, legend={"x": 0, "y": -0.04, "xanchor": "left", "yanchor": "top"})
+    return figure
+
+
+def _points(places: npt.NDArray[np.float64], name: str, mode: str, **style: Any) -> Any:
+    """A scatter trace of ``[n, 2]``, rounded to what a screen can show."""
+    import plotly.graph_objects as go
+
+    x, y = (np.round(places[:, axis], 3).tolist() for axis in (0, 1))
+    return go.Scatter(x=x, y=y, name=name, mode=mode, **style)
+
+
 def training_curve(
     steps: Sequence[float],
     series: Mapping[str, Sequence[float]],

@@ -25,7 +25,10 @@ class Entry:
     source: str | Callable[[], Instrument]
 
 
-INSTRUMENTS = (Entry("text_to_music", "Text to music", "backend.instruments.text_to_music.instrument:TextToMusic"),)
+INSTRUMENTS = (
+    Entry("text_to_music", "Text to music", "backend.instruments.text_to_music.instrument:TextToMusic"),
+    Entry("calm", "Calm", "backend.instruments.calm.instrument:Calm"),
+)
 
 
 class Registry:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from backend.audio import io
-from backend.audio.midi import Notes, to_midi
+from backend.audio.midi import to_midi
 from backend.audio.waveform import Waveform
 from backend.contract import Result
 from backend.errors import AudioError
@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 FORMATS = ("wav", "flac", "mp3")
 NOTES = "mid"  # beside the sound, where an instrument works on notes
+SHEET = "html"  # a printable page about the result, where an instrument writes one
 N_PEAKS = 160  # bars of the player's waveform
-KEPT_A_SESSION = 12  # results; older ones are deleted when a new one comes
+KEPT_A_SESSION = 12  # results on a shelf; older ones are deleted when a new one comes
 GRACE_S = 900.0  # a phone that slept drops its connection too: its files wait this long
 
 
@@ -58,13 +59,45 @@ class Exports:
     def __init__(self, root: Path | None = None, grace_s: float = GRACE_S) -> None:
         self._root, self._grace_s = root, grace_s
         self._lock = threading.Lock()
-        self._tokens: dict[str, list[str]] = {}
+        self._tokens: dict[tuple[str, str], list[str]] = {}
+        self._provenance: dict[str, dict[str, Any]] = {}
 
-    def save(self, session: str, result: Result) -> Saved:
+    def save(
+        self, session: str, result: Result, *, shelf: str = "", kept: int = KEPT_A_SESSION, sheet: str = ""
+    ) -> Saved:
         """Write every variation as WAV, and its notes as MIDI, with provenance.
+
+        Args:
+            session: whose files these are.
+            result: what was made.
+            shelf: where in the session; results of one shelf never push out those of another.
+            kept: results that stay on that shelf, this one included.
+            sheet: a page of HTML about the first variation.
 
         Raises:
             AudioError: the disk is full or cannot be written.
+        """
+        folder = self.place(session, shelf, kept)
+        token = folder.name
+        provenance = self._provenance[token] = result.provenance.to_dict() if result.provenance else {}
+        clips = []
+        for number, waveform in enumerate(result.waveforms, 1):
+            io.write(waveform, folder / f"{number}.wav", "wav", provenance)
+            formats: tuple[str, ...] = FORMATS
+            if number <= len(result.notes) and len(result.notes[number - 1]):
+                self._write(folder / f"{number}.{NOTES}", to_midi(result.notes[number - 1], provenance=provenance))
+                formats = (*FORMATS, NOTES)
+            if number == 1 and sheet:
+                self._write(folder / f"{number}.{SHEET}", sheet.encode())
+                formats = (*formats, SHEET)
+            clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform), formats))
+        return Saved(token, tuple(clips))
+
+    def place(self, session: str, shelf: str, kept: int) -> Path:
+        """A new folder on a shelf, deleted with the session or when ``kept`` newer ones came.
+
+        Raises:
+            AudioError: it cannot be made.
         """
         token = secrets.token_urlsafe(16)
         folder = self._folder() / token
@@ -73,24 +106,15 @@ class Exports:
         except OSError as error:
             raise AudioError(f"The result cannot be saved to {folder.parent}: {error.strerror}.") from error
         with self._lock:
-            tokens = self._tokens.setdefault(session, [])
+            tokens = self._tokens.setdefault((session, shelf), [])
             tokens.append(token)
-            stale = [tokens.pop(0) for _ in range(len(tokens) - KEPT_A_SESSION)]
+            stale = [tokens.pop(0) for _ in range(len(tokens) - kept)]
         self._delete(stale)
-        provenance = result.provenance.to_dict() if result.provenance else {}
-        clips = []
-        for number, waveform in enumerate(result.waveforms, 1):
-            io.write(waveform, folder / f"{number}.wav", "wav", provenance)
-            formats: tuple[str, ...] = FORMATS
-            if number <= len(result.notes) and len(result.notes[number - 1]):
-                self._write_notes(folder / f"{number}.{NOTES}", result.notes[number - 1], provenance)
-                formats = (*FORMATS, NOTES)
-            clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform), formats))
-        return Saved(token, tuple(clips))
+        return folder
 
-    def _write_notes(self, path: Path, notes: Notes, provenance: dict[str, Any]) -> None:
+    def _write(self, path: Path, content: bytes) -> None:
         try:
-            path.write_bytes(to_midi(notes, provenance=provenance))
+            path.write_bytes(content)
         except OSError as error:
             raise AudioError(f"The result cannot be saved to {path.parent}: {error.strerror}.") from error
 
@@ -101,23 +125,24 @@ class Exports:
             AudioError: it cannot be encoded or written.
         """
         known = self._root is not None and re.fullmatch(r"[A-Za-z0-9_-]{22}", token)
-        if not known or self._root is None or file_format not in (*FORMATS, NOTES):
+        if not known or self._root is None or file_format not in (*FORMATS, NOTES, SHEET):
             return None
-        if file_format == NOTES:
-            midi = self._root / token / f"{clip:d}.{NOTES}"
-            return midi if midi.is_file() else None
+        if file_format in (NOTES, SHEET):
+            written = self._root / token / f"{clip:d}.{file_format}"
+            return written if written.is_file() else None
         wav = self._root / token / f"{clip:d}.wav"
         wanted = wav.with_suffix(f".{file_format}")
         if not wav.is_file():
             return None
         if not wanted.is_file():
-            io.write(io.read(wav), wanted, file_format, io.read_provenance(wav) or {})
+            io.transcode(wav, wanted, file_format, self._provenance.get(token, {}))
         return wanted
 
     def close(self, session: str) -> None:
         """Delete a session's files after the grace time."""
         with self._lock:
-            tokens = self._tokens.pop(session, [])
+            mine = [key for key in self._tokens if key[0] == session]
+            tokens = [token for key in mine for token in self._tokens.pop(key)]
         if tokens:
             timer = threading.Timer(self._grace_s, self._delete, [tokens])
             timer.daemon = True
@@ -127,6 +152,7 @@ class Exports:
         """Delete everything, at the end of the server."""
         with self._lock:
             self._tokens.clear()
+            self._provenance.clear()
         if self._root is not None:
             shutil.rmtree(self._root, ignore_errors=True)
 
@@ -140,8 +166,9 @@ class Exports:
             return self._root
 
     def _delete(self, tokens: list[str]) -> None:
-        if self._root is not None:
-            for token in tokens:
+        for token in tokens:
+            self._provenance.pop(token, None)
+            if self._root is not None:
                 shutil.rmtree(self._root / token, ignore_errors=True)
 
 

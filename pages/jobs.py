@@ -20,24 +20,25 @@ class Jobs:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._lock = threading.Lock()
-        self._running: dict[tuple[str, str], OwnedStream] = {}
+        self._running: dict[tuple[str, str, str], OwnedStream] = {}
 
-    def run(self, session: str, request: Request) -> OwnedStream:
-        """Start a job now; the session's earlier job on the same instrument, if any, is stopped first.
+    def run(self, session: str, request: Request, place: str = "") -> OwnedStream:
+        """Start a job now; the session's earlier job on the same instrument and place, if any, is stopped first.
 
-        The events end without `Done` or `Failed` when the job was stopped. Close them when they are read no further.
+        A place is a part of a page with a job of its own. The events end without `Done` or `Failed` when the job was
+        stopped. Close them when they are read no further.
         """
-        key = (session, request.instrument_id)
+        key = (session, request.instrument_id, place)
         self.stop(*key)
         stream = OwnedStream(self.engine.run(request.instrument_id, request), lambda: self._forget(key, stream))
         with self._lock:
             self._running[key] = stream
         return stream
 
-    def stop(self, session: str, instrument_id: str) -> bool:
-        """Cancel the session's job on this instrument; False if there is none."""
+    def stop(self, session: str, instrument_id: str, place: str = "") -> bool:
+        """Cancel the session's job on this instrument and place; False if there is none."""
         with self._lock:
-            stream = self._running.get((session, instrument_id))
+            stream = self._running.get((session, instrument_id, place))
         if stream is not None:
             stream.close()
         return stream is not None
@@ -45,11 +46,11 @@ class Jobs:
     def close(self, session: str) -> None:
         """Cancel every job of a session whose page was closed."""
         with self._lock:
-            running = [stream for (owner, _), stream in self._running.items() if owner == session]
+            running = [stream for (owner, *_), stream in self._running.items() if owner == session]
         for stream in running:
             stream.close()
 
-    def _forget(self, key: tuple[str, str], stream: OwnedStream) -> None:
+    def _forget(self, key: tuple[str, str, str], stream: OwnedStream) -> None:
         with self._lock:
             if self._running.get(key) is stream:
                 del self._running[key]

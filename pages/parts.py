@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -16,10 +16,10 @@ from backend.audio import io
 from backend.contract import MAX_SEED, Event, Failed, Loading, Progress, Provenance, Queued, Request
 from backend.errors import AudioError, NeuromuseError
 from backend.settings import Settings
-from pages.exports import NOTES, Exports, Saved
+from pages.exports import NOTES, SHEET, Clip, Exports, Saved
 from pages.jobs import Jobs
 
-TITLES = {NOTES: "MIDI"}
+TITLES = {NOTES: "MIDI", SHEET: "Session sheet"}
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,47 @@ def players(saved: Saved, provenance: Provenance | None) -> str:
     stem = f"neuromuse-{provenance.instrument_id}-seed-{provenance.seed}" if provenance else "neuromuse"
     for number, clip in enumerate(saved.clips, 1):
         label = f"Variation {number}" if len(saved.clips) > 1 else "Your music"
-        links = "".join(
-            f'<a href="{clip.url}.{kind}" download="{stem}-{number}.{kind}" '
-            f'aria-label="Download {label} as {TITLES.get(kind, kind.upper())}">{TITLES.get(kind, kind.upper())}</a>'
-            for kind in clip.formats
-        )
-        cards.append(
-            f'<li class="nm-card"><div class="nm-card-head"><h3>{label}</h3>'
-            f'<span class="nm-links"><span aria-hidden="true">Download</span>{links}</span></div>'
-            f'<nm-player src="{clip.url}.wav" label="{label}" duration="{clip.duration_s:.3f}" '
-            f'peaks="{" ".join(map(str, clip.peaks))}"></nm-player></li>'
-        )
-    return f'<ul class="nm-cards">{"".join(cards)}</ul>{provenance_line(provenance)}'
+        cards.append(card(clip, label, f"{stem}-{number}"))
+    return anew(f'<ul class="nm-cards">{"".join(cards)}</ul>{provenance_line(provenance)}')
+
+
+def anew(inner: str) -> str:
+    """HTML that takes the place of earlier HTML as a whole.
+
+    Gradio patches what is there, element by element, which would leave a player without the parts it built itself; an
+    element of another name is replaced.
+    """
+    name = f"nm-made-{secrets.token_hex(4)}"
+    return f'<{name} style="display:block">{inner}</{name}>'
+
+
+def card(clip: Clip, label: str, stem: str = "", more: str = "", stays: str = "") -> str:
+    """A list item with a player.
+
+    Args:
+        clip: what it plays.
+        label: its title.
+        stem: name of the downloads; without one there are none.
+        more: HTML below the player.
+        stays: a name under which playing goes on when a card of the same name takes this one's place.
+    """
+    downloads, label = links(clip, label, stem) if stem else "", escape(label, quote=True)
+    return (
+        f'<li class="nm-card"><div class="nm-card-head"><h3>{label}</h3>{downloads}</div>'
+        f'<nm-player src="{clip.url}.wav" label="{label}" duration="{clip.duration_s:.3f}" stays="{stays}" '
+        f'peaks="{" ".join(map(str, clip.peaks))}"></nm-player>{more}</li>'
+    )
+
+
+def links(clip: Clip, label: str, stem: str) -> str:
+    """Downloads of a clip in every format, named ``stem``."""
+    label, stem = escape(label, quote=True), escape(stem, quote=True)
+    anchors = "".join(
+        f'<a href="{clip.url}.{kind}" download="{stem}.{kind}" '
+        f'aria-label="Download {label} as {TITLES.get(kind, kind.upper())}">{TITLES.get(kind, kind.upper())}</a>'
+        for kind in clip.formats
+    )
+    return f'<span class="nm-links"><span aria-hidden="true">Download</span>{anchors}</span>'
 
 
 def provenance_line(provenance: Provenance | None) -> str:
@@ -158,8 +187,15 @@ def provenance_line(provenance: Provenance | None) -> str:
     return f'<div class="nm-provenance"><dl>{shown}</dl>{button}</div>'
 
 
-def restore(path: str, request_type: type[Request]) -> Request:
+def restore(
+    path: str, request_type: type[Request], make: Callable[[Mapping[str, Any]], Request] | None = None
+) -> Request:
     """The request an exported file was made from. The uploaded file is deleted.
+
+    Args:
+        path: of the uploaded file.
+        request_type: whose settings are wanted.
+        make: builds the request of the settings; `Request.from_dict` by default.
 
     Raises:
         AudioError: the file is unreadable or holds no settings of this instrument.
@@ -170,13 +206,15 @@ def restore(path: str, request_type: type[Request]) -> Request:
     finally:
         Path(path).unlink(missing_ok=True)
     if provenance is None:
-        raise AudioError("This file holds no Neuromuse settings; drop a WAV, FLAC or MP3 that was exported here.")
+        raise AudioError(
+            "This file holds no Neuromuse settings; drop a WAV, FLAC, MP3 or MIDI file that was exported here."
+        )
     origin = provenance.get("instrument_id")
     values: Any = provenance.get("request")
     if origin != request_type.instrument_id:
         raise AudioError(f"This file was made by {str(origin)[:40]!r}, not by {request_type.instrument_id!r}.")
     try:
-        return request_type.from_dict(values)
+        return (make or request_type.from_dict)(values)
     except (TypeError, ValueError) as error:  # not a mapping, or a field is missing
         raise AudioError("The settings in this file are damaged.") from error
 

@@ -30,6 +30,8 @@ HEAD = f"""<meta name="description" content="{SUMMARY}"><meta name="theme-color"
 <link rel="stylesheet" href="neuromuse/neuromuse.css?{__version__}">
 <script type="module" src="neuromuse/words.js?{__version__}"></script>
 <script type="module" src="neuromuse/player.js?{__version__}"></script>
+<script type="module" src="neuromuse/roll.js?{__version__}"></script>
+<script type="module" src="neuromuse/road.js?{__version__}"></script>
 <script type="module" src="neuromuse/shell.js?{__version__}"></script>"""
 
 # Gradio's own page needs inline scripts and compiles event handlers with `new Function`; nothing else may run or load.

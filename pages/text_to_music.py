@@ -38,8 +38,9 @@ def build(desk: Desk) -> None:
         with gr.Column(scale=5, min_width=320, elem_classes="nm-panel nm-result"):
             bench = Workbench.build(PREFIX, "Generate")
             dropped = gr.File(
-                label="Drop a file made here to restore its settings", file_types=[".wav", ".flac", ".mp3", ".ogg"],
-                type="filepath", elem_id=f"{PREFIX}-restore", height=150,
+                label="Drop a file made here to restore its settings", type="filepath",
+                file_types=[".wav", ".flac", ".mp3", ".ogg", ".mid"], elem_id=f"{PREFIX}-restore",
+                elem_classes="nm-drop", height=150,
             )  # fmt: skip
     with gr.Accordion(
         "How it works, model card, limits", open=False, elem_id=f"{PREFIX}-about", elem_classes="nm-panel"

@@ -123,10 +123,10 @@ def theme() -> gr.themes.Base:
     return base.set(**both, **_ONCE)
 
 
-def dress(figure: go.Figure) -> go.Figure:
+def dress(figure: go.Figure, height: int = 230) -> go.Figure:
     """A figure in the page's colours, transparent, low enough that two fit beside a player; changed in place."""
     figure.update_layout(
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor=INK, font={"color": MIST, "family": ", ".join(SANS)}, height=230,
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor=INK, font={"color": MIST, "family": ", ".join(SANS)}, height=height,
         margin={"l": 8, "r": 8, "t": 36, "b": 8}, title={"font": {"size": 14, "color": IVORY}, "x": 0, "xref": "paper"},
     )  # fmt: skip
     glow = [[0, INK], [0.35, "#3b3a55"], [0.65, "#8a6a6c"], [0.85, BRASS], [1, IVORY]]

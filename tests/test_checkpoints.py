@@ -216,6 +216,16 @@ def test_the_users_own_weights_win_over_the_bundled_ones(tmp_path: Path) -> None
     assert both.opened == {NAME: own.digest(NAME), "violin.base": bundled.digest("violin.base")}
 
 
+def test_a_folder_beside_the_store_is_looked_into_first_and_its_opening_is_counted(tmp_path: Path) -> None:
+    bundled, imported = CheckpointStore(tmp_path / "a"), tmp_path / "b"
+    bundled.save("calm.model", state(), {}, {})
+    CheckpointStore(imported).save("calm.other", state(1), {}, {})
+    view = bundled.beside(imported)
+    assert view.names() == ("calm.model", "calm.other") and bundled.names() == ("calm.model",)
+    view.load("calm.other")
+    assert list(bundled.opened) == ["calm.other"]
+
+
 def test_the_digest_tells_weights_and_configurations_apart(tmp_path: Path) -> None:
     digests = set()
     for i, (seed, config) in enumerate([(0, {"a": 1}), (0, {"a": 2}), (1, {"a": 1}), (0, {"a": 1})]):

@@ -42,6 +42,17 @@ def test_chroma_names_the_tone_and_leaves_silence_empty(tone: Waveform) -> None:
     assert (silent == 0).all()
 
 
+def test_the_latent_map_draws_corpus_road_and_anchors_where_they_are() -> None:
+    corpus, road = np.random.default_rng(0).normal(size=(30, 2)), np.linspace([0, 0], [1, 2], 9)
+    figure = plots.latent_map(corpus, road, road[[0, -1]], ["Tide", "Candle"])
+    dots, way, ends = figure.data
+    assert len(dots.x) == 30 and way.mode == "lines+markers+text" and list(way.x) == pytest.approx(road[:, 0])
+    assert [text for text in way.text if text] == ["1", "9"] and list(ends.text) == ["Tide", "Candle"]
+    alone = plots.latent_map(corpus, road[:3], np.zeros((0, 2)), [], joined=False)
+    assert alone.data[1].mode == "markers+text" and list(alone.data[1].text) == ["1", "2", "3"]
+    assert len(figure.to_json()) < 50_000
+
+
 def test_a_training_curve_keeps_gaps_and_at_most_500_points() -> None:
     steps = np.arange(20_000)
     losses = np.exp(-steps / 5000)

@@ -33,7 +33,7 @@ def load(source: str | Path | bytes, max_bytes: int) -> bytes:
     return data
 
 
-def write_bytes(data: bytes, path: Path) -> None:
+def write_bytes(data: bytes | memoryview, path: Path) -> None:
     """Write a file through a temporary neighbour, so that nobody ever sees half of it.
 
     Raises:

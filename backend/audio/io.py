@@ -7,12 +7,13 @@ quality setting (125 dB rejection; the same result for the same input).
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import soxr
 
@@ -22,7 +23,12 @@ from backend.audio.midi import read_midi_provenance
 from backend.audio.waveform import Waveform
 from backend.errors import AudioError
 
-__all__ = ["FORMATS", "AudioInfo", "encode", "probe", "read", "read_provenance", "resample", "write", "write_bytes"]
+__all__ = [
+    "FORMATS", "AudioInfo", "encode", "probe", "read", "read_provenance", "resample", "transcode", "write",
+    "write_bytes",
+]  # fmt: skip
+
+Samples = npt.NDArray[np.float32]
 
 MAX_SECONDS = 600.0
 MAX_CHANNELS = 8
@@ -132,6 +138,11 @@ def encode(waveform: Waveform, format: str = "wav", provenance: Mapping[str, Any
     Raises:
         AudioError: unknown format, no samples, too many channels, or provenance that cannot be stored.
     """
+    return _encoded(waveform, format, provenance).getvalue()
+
+
+def _encoded(waveform: Waveform, format: str, provenance: Mapping[str, Any] | None) -> io.BytesIO:
+    """`encode` without the last copy."""
     if format not in FORMATS:
         raise AudioError(f"Cannot write '{format[:20]}' files; choose {', '.join(FORMATS)}.")
     if waveform.n_samples == 0:
@@ -141,27 +152,57 @@ def encode(waveform: Waveform, format: str = "wav", provenance: Mapping[str, Any
     if format == "mp3" and waveform.sample_rate not in MP3_RATES:
         waveform = resample(waveform, 44_100)
     comment = None if provenance is None else tags.to_comment(provenance)
-    container, coding = FORMATS[format]
-    samples = np.clip(waveform.samples.T, -1.0, 1.0)
-    if container in ("WAV", "FLAC"):
-        # Rounded here, so that WAV and FLAC hold the same integers and full scale is one thing.
-        samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
-    lossy: dict[str, Any] = {} if container in ("WAV", "FLAC") else {"compression_level": 0.2}
+    blocks = (waveform.samples[:, start : start + BLOCK].T for start in range(0, waveform.n_samples, BLOCK))
+    _put(buffer, blocks, waveform.sample_rate, waveform.n_channels, format, comment)
+    return buffer
+
+
+def transcode(source: Path, path: Path, format: str, provenance: Mapping[str, Any] | None = None) -> Path:
+    """A sound file of ours in another format, block by block: an hour of stereo would be a gigabyte in memory.
+
+    Args:
+        source: written by `write`.
+        path: where; an existing file is replaced.
+        format: ``flac`` or ``ogg``, or ``mp3`` at a rate it knows.
+        provenance: see `encode`.
+
+    Raises:
+        AudioError: the source cannot be read, or as `write`.
+    """
+    comment = None if provenance is None else tags.to_comment(provenance)
+    buffer = io.BytesIO()
+    try:
+        with soundfile.SoundFile(source) as file:
+            blocks = file.blocks(BLOCK, dtype="float32", always_2d=True)
+            _put(buffer, blocks, file.samplerate, file.channels, format, comment)
+    except soundfile.SoundFileError as error:
+        raise AudioError(f"{source.name} cannot be read again: {_reason(error)}.") from error
+    write_bytes(buffer.getbuffer(), path)
+    return path
+
+
+def _put(
+    buffer: io.BytesIO, blocks: Iterable[Samples], rate: int, channels: int, format: str, comment: str | None
+) -> None:
+    """Encode ``[frames, channels]`` blocks with their comment."""
+    container, coding = FORMATS[format]
+    whole = container in ("WAV", "FLAC")
+    lossy: dict[str, Any] = {} if whole else {"compression_level": 0.2}
     if format == "mp3":
         lossy["bitrate_mode"] = "VARIABLE"
     try:
-        with soundfile.SoundFile(
-            buffer, "w", waveform.sample_rate, waveform.n_channels, coding, format=container, **lossy
-        ) as file:
+        with soundfile.SoundFile(buffer, "w", rate, channels, coding, format=container, **lossy) as file:
             if comment is not None and format != "wav":
                 file.comment = comment
-            for start in range(0, len(samples), BLOCK):
-                file.write(samples[start : start + BLOCK])
+            for block in blocks:
+                clipped = np.clip(block, -1.0, 1.0)
+                # Rounded here, so that WAV and FLAC hold the same integers and full scale is one thing.
+                file.write(np.clip(np.rint(clipped * 32768.0), -32768, 32767).astype(np.int16) if whole else clipped)
     except (soundfile.SoundFileError, ValueError, TypeError) as error:
         raise AudioError(f"The sound cannot be written as {format.upper()}: {_reason(error)}.") from error
-    data = buffer.getvalue()
-    return tags.add_to_wav(data, comment) if comment is not None and format == "wav" else data
+    if comment is not None and format == "wav":
+        tags.add_to_wav(buffer, comment)
 
 
 def write(
@@ -182,8 +223,8 @@ def write(
         AudioError: as `encode`, or the place cannot be written.
     """
     path = Path(path)
-    data = encode(waveform, path.suffix.lstrip(".").lower() if format is None else format, provenance)
-    write_bytes(data, path)
+    buffer = _encoded(waveform, path.suffix.lstrip(".").lower() if format is None else format, provenance)
+    write_bytes(buffer.getbuffer(), path)
     return path
 
 

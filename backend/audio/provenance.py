@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import struct
 import zlib
@@ -72,10 +73,13 @@ def riff_comment_chunk(comment: str) -> bytes:
     return b"LIST" + struct.pack("<I", len(info)) + info
 
 
-def add_to_wav(wav: bytes, comment: str) -> bytes:
-    """A complete RIFF file with the comment chunk appended and the outer length mended."""
-    body = wav + b"\0" * (len(wav) % 2) + riff_comment_chunk(comment)
-    return body[:4] + struct.pack("<I", len(body) - 8) + body[8:]
+def add_to_wav(wav: io.BytesIO, comment: str) -> None:
+    """Append the comment chunk to a complete RIFF file and mend its outer length, in place: an hour is 600 MB."""
+    length = wav.seek(0, io.SEEK_END)
+    wav.write(b"\0" * (length % 2) + riff_comment_chunk(comment))
+    length = wav.tell()
+    wav.seek(4)
+    wav.write(struct.pack("<I", length - 8))
 
 
 def riff_chunks(data: bytes, start: int = 12, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:

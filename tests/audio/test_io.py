@@ -51,6 +51,23 @@ def test_provenance_comes_back_exactly(format: str, size: int) -> None:
     assert io.read_provenance(io.encode(tone(0.1), format, made)) == made
 
 
+@pytest.mark.parametrize("format", ["flac", "mp3", "ogg"])
+def test_a_file_becomes_one_of_another_format_with_its_length_sound_and_provenance(format: str, tmp_path: Path) -> None:
+    sound = tone(7.0, 2)  # several blocks
+    source = io.write(sound, tmp_path / "a.wav", provenance=MADE)
+    path = io.transcode(source, tmp_path / f"a.{format}", format, MADE)
+    assert io.read_provenance(path) == MADE
+    error = np.sqrt(np.mean((io.read(path).samples - sound.samples) ** 2))
+    assert error < (2e-5 if format == "flac" else 0.02)
+
+
+def test_a_source_that_is_no_sound_is_one_sentence(tmp_path: Path) -> None:
+    source = tmp_path / "a.wav"
+    source.write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match=r"a\.wav cannot be read again"):
+        io.transcode(source, tmp_path / "a.flac", "flac")
+
+
 @pytest.mark.parametrize("format", io.FORMATS)
 def test_a_file_of_someone_else_has_no_provenance(format: str) -> None:
     assert io.read_provenance(io.encode(tone(0.1), format)) is None

@@ -2,9 +2,10 @@
 
 Options:
     names of instruments: run only theirs and leave the page alone.
-    --corpus DIR: a folder of ``backend.corpus.build``, for what must be measured on held-out sound. Without it those
-        sections of the page stay as they were measured last.
+    --corpus DIR: a folder of ``backend.corpus.build``, for what must be measured on held-out sound or scores. Without
+        it those sections of the page stay as they were measured last.
     --real DIR: recordings of real instruments, judged beside the corpus.
+    --plain DIR: a training of calm with ``--plain``, measured beside the bundled model.
 
 Progress and the programs' own messages go to stderr; stdout ends with one JSON object of all figures.
 """
@@ -25,15 +26,24 @@ from tests.benchmarks.report import Outcome, last_json_object, machine, render, 
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-ON_CORPUS = {"text_to_music": "backend.instruments.text_to_music.codec_evaluate"}
+NEEDS_CORPUS = ("calm",)  # their evaluation without a corpus is another one
 
 
-def programs(instrument_id: str, corpus: Path | None, real: Path | None) -> list[list[str]]:
+def programs(
+    instrument_id: str, corpus: Path | None = None, real: Path | None = None, plain: Path | None = None
+) -> list[list[str]]:
     """Module and arguments of what measures one instrument."""
-    found = [[f"tests.benchmarks.{instrument_id}"], [f"backend.instruments.{instrument_id}.evaluate"]]
-    if corpus is not None and instrument_id in ON_CORPUS:
+    evaluation = [f"backend.instruments.{instrument_id}.evaluate"]
+    found = [[f"tests.benchmarks.{instrument_id}"]]
+    if instrument_id not in NEEDS_CORPUS:
+        found.append(evaluation)
+    if corpus is not None and instrument_id == "calm":
+        beside = ["--plain", str(plain)] if plain is not None else []
+        found.append([*evaluation, "--scores", str(corpus / "scores"), *beside])
+    if corpus is not None and instrument_id == "text_to_music":
         recordings = ["--real", str(real)] if real is not None else []
-        found.append([ON_CORPUS[instrument_id], "--corpus", str(corpus), *recordings])
+        codec = "backend.instruments.text_to_music.codec_evaluate"
+        found.append([codec, "--corpus", str(corpus), *recordings])
     return found
 
 
@@ -61,12 +71,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("instruments", nargs="*")
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--real", type=Path)
+    parser.add_argument("--plain", type=Path)
     options = parser.parse_args(arguments)
     try:
         outcomes = [
             run(program)
             for instrument_id in options.instruments or Registry().ids
-            for program in programs(instrument_id, options.corpus, options.real)
+            for program in programs(instrument_id, options.corpus, options.real, options.plain)
         ]
     except ValueError as error:
         print(error, file=sys.stderr)

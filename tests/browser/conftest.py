@@ -19,6 +19,7 @@ from backend.audio.waveform import Waveform
 from backend.contract import Done, Event, Failed, Loading, Progress, Provenance, Queued, Request, Result
 from backend.errors import Busy
 from backend.settings import Settings
+from tests.pages.calm_result import calm_result
 
 RATE = 24_000
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -32,6 +33,9 @@ FLAGS = [
 PAGE_MS = 45_000  # a busy two-core machine renders slowly
 
 
+RESULTS: dict[str, Callable[[Any], Result]] = {"calm": calm_result}
+
+
 def frequency_hz(prompt: str) -> float:
     """The tone the fake plays for a prompt."""
     return 220.0 + zlib.crc32(prompt.encode()) % 400
@@ -39,7 +43,10 @@ def frequency_hz(prompt: str) -> float:
 
 @dataclass
 class FakeEngine:
-    """Plays a tone for a prompt. ``endless`` in it runs until closed, ``busy`` finds the queue full."""
+    """Plays a tone for a prompt. ``endless`` in it runs until closed, ``busy`` finds the queue full.
+
+    Instruments without a prompt are answered by what `RESULTS` holds for them.
+    """
 
     started: list[Request] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
@@ -56,7 +63,8 @@ class FakeJob:
     """Events of one job; `close` may come from any thread, as in the real engine."""
 
     def __init__(self, engine: FakeEngine, instrument_id: str, request: Any) -> None:
-        self.engine, self.request = engine, request
+        self.engine, self.request, self.instrument_id = engine, request, instrument_id
+        self.prompt = str(getattr(request, "prompt", instrument_id))
         self.provenance = Provenance(
             instrument_id, request.to_dict(), request.seed, {f"{instrument_id}.codec": "ab" * 32}, "cpu", 1.25, "0.1.0"
         )
@@ -72,15 +80,18 @@ class FakeJob:
     def close(self) -> None:
         if not self.cancelled.is_set():
             self.cancelled.set()
-            self.engine.closed.append(self.request.prompt)
+            self.engine.closed.append(self.prompt)
 
     def _events(self) -> Iterator[Event]:
-        if "busy" in self.request.prompt:
+        if "busy" in self.prompt:
             yield Failed(Busy("All seats are taken: 16 jobs wait already; try again in a minute."))
             return
         yield Queued(1, 3.0)
         yield Loading()
-        endless = "endless" in self.request.prompt
+        if self.instrument_id in RESULTS:
+            yield Done(RESULTS[self.instrument_id](self.request))
+            return
+        endless = "endless" in self.prompt
         for step in range(10_000 if endless else 6):
             if self.cancelled.wait(0.05):
                 return

@@ -19,7 +19,8 @@ def selected(page):
 
 
 @pytest.mark.parametrize(
-    ("path", "tab"), [("/", "Home"), ("/?tab=text_to_music", "Text to music"), ("/?tab=no", "Home")]
+    ("path", "tab"),
+    [("/", "Home"), ("/?tab=text_to_music", "Text to music"), ("/?tab=calm", "Calm"), ("/?tab=no", "Home")],
 )
 def test_the_address_opens_the_tab_it_names(visitor, path, tab):
     page = visitor().open(path)
@@ -46,7 +47,7 @@ def test_every_tab_leads_somewhere(visitor):
         )
 
 
-@pytest.mark.parametrize("path", ["/", "/?tab=text_to_music"])
+@pytest.mark.parametrize("path", ["/", "/?tab=text_to_music", "/?tab=calm"])
 def test_a_phone_needs_no_sideways_scrolling(visitor, path):
     page = visitor(width=390, height=844).open(path)
     page.wait_for_timeout(300)

@@ -70,6 +70,18 @@ def test_generate_gives_a_sound_of_the_asked_length_that_decodes_in_every_format
     page.wait_for_selector("#ttm-chroma .js-plotly-plot")
 
 
+def test_a_second_result_takes_the_place_of_the_first_and_can_be_played(visitor):
+    page = visitor().open()
+    generate(page, "first harp")
+    finished(page)
+    before = page.locator("nm-player").get_attribute("src")
+    generate(page, "second harp")
+    page.wait_for_function("(src) => document.querySelector('nm-player')?.getAttribute('src') !== src", arg=before)
+    page.wait_for_selector("nm-player .nm-play")
+    page.click("nm-player .nm-play")
+    page.wait_for_selector("button[aria-label='Pause Your music']")
+
+
 def test_progress_names_the_stages_and_the_time_left(visitor):
     page = visitor().open()
     generate(page, "endless drone")

@@ -86,6 +86,28 @@ def test_a_session_keeps_only_its_newest_results(tmp_path):
     assert kept == tokens[2:]
 
 
+def test_results_of_one_shelf_push_out_none_of_another_and_all_go_with_the_session(tmp_path):
+    exports = Exports(tmp_path, grace_s=0.01)
+    road = exports.save("me", result(), shelf="road")
+    previews = [exports.save("me", result(), shelf="preview", kept=2).token for _ in range(4)]
+    folder = exports.place("me", "import", 1)
+    assert exports.path(road.token, 1, "flac") and folder.is_dir()
+    assert [bool(exports.path(token, 1, "wav")) for token in previews] == [False, False, True, True]
+    exports.close("me")
+    deadline = time.monotonic() + 60
+    while any(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_sheet_is_kept_beside_the_first_sound(tmp_path):
+    exports = Exports(tmp_path)
+    saved = exports.save("me", result(2), sheet="<p>Sheet</p>")
+    assert exports.path(saved.token, 1, "html").read_text() == "<p>Sheet</p>"
+    assert [("html" in clip.formats) for clip in saved.clips] == [True, False]
+    assert exports.path(saved.token, 2, "html") is None
+
+
 def test_clear_removes_the_folder(tmp_path):
     exports = Exports(tmp_path / "out")
     (tmp_path / "out").mkdir()

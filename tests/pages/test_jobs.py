@@ -57,6 +57,19 @@ def until(condition):
     assert condition()
 
 
+def test_two_places_of_one_page_have_a_job_each():
+    engine = Engine()
+    jobs = Jobs(engine)
+    jobs.run("me", REQUEST)
+    jobs.run("me", REQUEST, "anchor")
+    assert not engine.streams[0].closed.is_set()
+    jobs.run("me", REQUEST, "anchor")
+    assert [stream.closed.is_set() for stream in engine.streams] == [False, True, False]
+    assert jobs.stop("me", "text_to_music", "anchor") and not engine.streams[0].closed.is_set()
+    jobs.close("me")
+    assert engine.streams[0].closed.is_set()
+
+
 def test_stop_ends_the_job_of_that_session_only():
     jobs = Jobs(engine := Engine())
     mine, theirs = consume(jobs.run("me", REQUEST)), consume(jobs.run("them", REQUEST))

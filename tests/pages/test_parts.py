@@ -10,7 +10,7 @@ from backend.contract import Failed, Loading, Progress, Provenance, Queued
 from backend.errors import AudioError, NeuromuseError, RequestError
 from backend.instruments.text_to_music.request import TextToMusicRequest
 from pages.exports import Clip, Saved
-from pages.parts import Story, players, provenance_line, restore, sentence
+from pages.parts import Story, card, players, provenance_line, restore, sentence
 
 REQUEST = TextToMusicRequest(prompt='<b>"loud"</b> piano', seed=7, duration_s=4.5, variations=2, stages="package")
 PROVENANCE = Provenance(
@@ -74,6 +74,16 @@ def test_players_name_length_downloads_and_variation():
     assert [a["href"].rpartition(".")[2] for a in links] == ["wav", "flac", "mp3"] * 2
     assert links[4]["download"] == "neuromuse-text_to_music-seed-7-2.flac"
     assert len({a["aria-label"] for a in links}) == 6
+
+
+def test_players_are_never_patched_into_those_before_and_titles_stay_text():
+    saved = Saved("t", (Clip("exports/t/1", 4.5, (1, 2)),))
+    one, two = Reader(players(saved, PROVENANCE)), Reader(players(saved, PROVENANCE))
+    assert one.elements[0][0] != two.elements[0][0] and one.elements[0][0].startswith("nm-made-")
+    shown = Reader(card(saved.clips[0], 'My "<b>tune</b>"', 'a"b', stays="calm"))
+    assert shown.all("b") == [] and shown.all("nm-player")[0]["label"] == 'My "<b>tune</b>"'
+    assert shown.all("nm-player")[0]["stays"] == "calm" and shown.all("a")[0]["download"] == 'a"b.wav'
+    assert Reader(card(saved.clips[0], "Silent")).all("a") == []
 
 
 def test_the_provenance_line_copies_everything_and_shows_the_essentials():

@@ -66,7 +66,9 @@ def test_the_page_is_named_described_and_asks_nobody_else_for_anything(client):
         assert "http" not in sheet.read_text() and "@import" not in sheet.read_text()
 
 
-@pytest.mark.parametrize("name", ["neuromuse.css", "words.js", "player.js", "shell.js", "logo.svg"])
+@pytest.mark.parametrize(
+    "name", ["neuromuse.css", "words.js", "player.js", "road.js", "roll.js", "sound.js", "shell.js", "logo.svg"]
+)
 def test_static_files_are_served_with_a_type_the_browser_accepts(client, name):
     answer = client.get(f"/neuromuse/{name}")
     assert answer.status_code == 200

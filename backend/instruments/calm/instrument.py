@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from backend.audio.midi import Notes
@@ -14,12 +15,15 @@ from backend.contract import Instrument, InstrumentSpec, Result
 from backend.errors import CheckpointError
 from backend.instruments.calm import latent
 from backend.instruments.calm.attributes import ATTRIBUTES, attributes_of
+from backend.instruments.calm.foreign import REMARK, Foreign, passages
 from backend.instruments.calm.model import CHECKPOINT, CalmVAE
+from backend.instruments.calm.music_vae.import_checkpoint import import_apart
+from backend.instruments.calm.music_vae.model import MusicVae
 from backend.instruments.calm.piece import CalmPiece, midi_of_piece
 from backend.instruments.calm.pieces import bundled
 from backend.instruments.calm.reading import read_pieces
-from backend.instruments.calm.request import MIDI_KEY, SLIDERS, CalmRequest
-from backend.instruments.calm.room import SAMPLE_RATE
+from backend.instruments.calm.request import MIDI_KEY, OWN_MODEL, SLIDERS, CalmRequest, ImportRequest
+from backend.instruments.calm.room import LEAD_S, RING_S, SAMPLE_RATE
 from backend.instruments.calm.session import (
     Session,
     build_session,
@@ -34,9 +38,9 @@ if TYPE_CHECKING:
     from backend.checkpoints import CheckpointStore
     from backend.job import Job
 
-LEAD_S, RING_S = 0.1, 3.0  # around a piece
 SESSION_FADES_S = (20.0, 7.0)
 MAX_BARS = 16
+MOST_ON_MAP = 64  # stretches of a session; a longer one goes on among the same pieces
 
 
 class Calm(Instrument):
@@ -48,31 +52,41 @@ class Calm(Instrument):
     def __init__(self) -> None:
         self._model: CalmVAE | None = None
         self._player: Player | None = None
+        self._foreign: Foreign | None = None
 
     def load(self, store: CheckpointStore, device: torch.device) -> None:
         """Read the model's weights and the soundfont."""
         self._model = CalmVAE.from_store(store, device)
-        self._player = Player()
+        self._player, self._foreign = Player(), Foreign(store, device)
 
     def unload(self) -> None:
         """Drop the model and the soundfont."""
-        self._model = self._player = None
+        self._model = self._player = self._foreign = None
 
-    def generate(self, request: CalmRequest, job: Job) -> Result:
+    def generate(self, request: CalmRequest | ImportRequest, job: Job) -> Result:
         """Decode, play and measure.
 
-        A path or a sample gives a waveform and notes for every piece, each a preview as soon as it is there; a session
-        gives one of both, and its beginning as previews that grow.
+        A path, samples or anchors give a waveform and notes for every piece, each a preview as soon as it is there; a
+        session gives one of both, and its beginning as previews that grow. An import gives the ``checkpoint``'s name.
 
         Raises:
             AudioError: an uploaded file is not MIDI that can be used.
+            CheckpointError: a checkpoint to be imported is damaged or of another configuration.
+            RequestError: the model asked for was not imported, or cannot do this.
             Cancelled, DeadlineExceeded: from ``job``.
         """
-        if self._model is None or self._player is None:
+        if self._model is None or self._player is None or self._foreign is None:
             raise CheckpointError("The model of calm is not loaded.")
+        self._foreign.forget()
+        if isinstance(request, ImportRequest):
+            return imported(request, job)
         job.step(0, 100, "Reading the pieces")
         anchors, remarks = self._anchors(self._model, request)
-        if request.mode == "session":
+        if request.model != OWN_MODEL and request.mode != "listen":
+            model = self._foreign.model(request.model, request.weights)
+            result = self._passages(model, self._player, request, anchors, job)
+            remarks.append(REMARK.format(name=request.model))
+        elif request.mode == "session":
             result = self._session(self._model, self._player, request, anchors, job)
         else:
             result = self._pieces(self._model, self._player, request, anchors, job)
@@ -83,7 +97,8 @@ class Calm(Instrument):
     def _anchors(self, model: CalmVAE, request: CalmRequest) -> tuple[list[CalmPiece], list[str]]:
         """The pieces of the request with its sliders applied, and what was made of the uploaded ones."""
         files = {upload.key: upload for upload in request.uploads}
-        bars = MAX_BARS if request.mode == "session" else int(request.bars)
+        own = request.model == OWN_MODEL or request.mode == "listen"
+        bars = int(request.bars) if own and request.mode != "session" else MAX_BARS
         pieces, remarks = list[CalmPiece](), list[str]()
         for name in request.anchors:
             if name.startswith(MIDI_KEY):
@@ -92,7 +107,9 @@ class Calm(Instrument):
                 remarks += [f"{files[name].title}: {sentence}" for sentence in said]
             else:
                 pieces.append(bundled(name).first_bars(min(bars, bundled(name).bars)))
-        return [self._moved(model, request, piece) for piece in pieces], list(dict.fromkeys(remarks))
+        if own and request.mode != "listen":
+            pieces = [self._moved(model, request, piece) for piece in pieces]
+        return pieces, list(dict.fromkeys(remarks))
 
     def _moved(self, model: CalmVAE, request: CalmRequest, piece: CalmPiece) -> CalmPiece:
         amounts = {name: float(getattr(request, name)) for name in SLIDERS if getattr(request, name)}
@@ -101,22 +118,42 @@ class Calm(Instrument):
     def _pieces(
         self, model: CalmVAE, player: Player, request: CalmRequest, anchors: Sequence[CalmPiece], job: Job
     ) -> Result:
-        """Every step of a path, or every sample."""
+        """Every step of a path, every sample, or every anchor."""
         if request.mode == "path":
             pieces = self._path(model, request)(anchors[0], anchors[1], int(request.steps))
+        elif request.mode == "listen":
+            pieces = list(anchors)
         else:
             pieces = self._samples(model, request, anchors)
-        played = [self._play(player, request, job, piece, index, len(pieces)) for index, piece in enumerate(pieces)]
+        played = []
+        for index, piece in enumerate(pieces):
+            # The same seed for all: what differs between two steps is the music and never the player.
+            notes = midi_of_piece(piece, humanise=1.0, rng=np.random.default_rng(int(request.seed)), start_s=LEAD_S)
+            played.append(self._play(player, request, job, notes, piece.seconds, index, len(pieces)))
         waveforms, tables = zip(*played, strict=True)
         return Result(waveforms, self._maps(model, pieces, anchors), tables)
 
+    def _passages(
+        self, model: MusicVae, player: Player, request: CalmRequest, anchors: Sequence[CalmPiece], job: Job
+    ) -> Result:
+        """The same of an imported model, as it wrote them: nothing is humanised, and there is no map."""
+        found = passages(model, request, anchors, job)
+        played = [
+            self._play(player, request, job, passage.notes, passage.seconds, index, len(found))
+            for index, passage in enumerate(found)
+        ]
+        waveforms, tables = zip(*played, strict=True)
+        arrays = {
+            "piece_tempo_bpm": np.array([passage.tempo_bpm for passage in found]),
+            "piece_cues": np.array([passage.cues() for passage in found]),
+        }
+        return Result(waveforms, arrays, tables)
+
     def _play(
-        self, player: Player, request: CalmRequest, job: Job, piece: CalmPiece, index: int, total: int
+        self, player: Player, request: CalmRequest, job: Job, notes: Notes, seconds: float, index: int, total: int
     ) -> tuple[Waveform, Notes]:
         """One piece of several as sound and notes; the sound is the preview of its last step."""
-        # The same seed for all: what differs between two steps is the music and never the player.
-        notes = midi_of_piece(piece, humanise=1.0, rng=np.random.default_rng(int(request.seed)), start_s=LEAD_S)
-        message, seconds = f"Playing piece {index + 1} of {total}", LEAD_S + piece.seconds + RING_S
+        message, seconds = f"Playing piece {index + 1} of {total}", LEAD_S + seconds + RING_S
 
         def heard(done_s: float, preview: Waveform | None) -> None:
             job.step(index + min(1.0, done_s / seconds), total, message)
@@ -152,7 +189,8 @@ class Calm(Instrument):
 
         session = build_session(
             anchors, self._path(model, request), float(request.minutes), int(request.seed), steps=int(request.steps),
-            start_bpm=request.start_bpm, end_bpm=float(request.end_bpm), around=relative,
+            start_bpm=request.start_bpm, end_bpm=float(request.end_bpm),
+            pitches=(int(request.lowest), int(request.highest)), around=relative,
             progress=lambda share: job.step(10 * share, 100, "Composing"),
         )  # fmt: skip
         seconds = session.duration_s
@@ -160,7 +198,12 @@ class Calm(Instrument):
             session.notes, seconds, _mix(request, *SESSION_FADES_S), job.check,
             lambda done_s, preview: job.step(10 + 90 * min(1.0, done_s / seconds), 100, "Playing", preview),
         )  # fmt: skip
-        arrays = {**session_arrays(session, rendered), **self._maps(model, anchors, anchors)}
+        passed = [part.piece for part in session.placed[:MOST_ON_MAP]]
+        arrays = {
+            **self._maps(model, anchors, anchors),
+            **session_arrays(session, rendered),
+            "map_path": latent.on_map(model, passed),
+        }
         return Result((rendered.waveform,), arrays, (with_programs(session.notes, request.sound),))
 
     def _maps(self, model: CalmVAE, pieces: Sequence[CalmPiece], anchors: Sequence[CalmPiece]) -> dict[str, Any]:
@@ -179,13 +222,28 @@ class Calm(Instrument):
         }
 
 
+def imported(request: ImportRequest, job: Job) -> Result:
+    """Import a checkpoint of Magenta's into its folder.
+
+    Raises:
+        CheckpointError: it is damaged or of another configuration.
+        Cancelled, DeadlineExceeded: from ``job``, which ends the import too.
+    """
+
+    def watch(seconds: float) -> None:
+        job.step(0, 0, "Reading the checkpoint with TensorFlow")  # nobody can tell how long TensorFlow takes
+
+    report = import_apart(request.source, request.config, request.folder, watch=watch)
+    return Result(arrays={name: np.array(report[name]) for name in ("checkpoint", "parameters")})
+
+
 def session_arrays(session: Session, rendered: Rendered) -> dict[str, Any]:
     """What the page draws and the sheet prints of a session.
 
     Returns:
         ``tempo_bpm`` of every beat, ``beat_s`` where each is and where the last ends, ``loudness_lufs`` of every 400 ms
-        ten times a second, ``route`` with a row for each stretch (start and end in seconds, anchor it comes from,
-        anchor it goes to, share of the way), and single figures.
+        ten times a second, ``session_cues`` of the calm score, ``route`` with a row for each stretch (start and end in
+        seconds, anchor it comes from, anchor it goes to, share of the way), and single figures.
     """
     bar_s = session.beat_s[::4]
     route = [
@@ -203,7 +261,15 @@ def session_arrays(session: Session, rendered: Rendered) -> dict[str, Any]:
         "onset_jump_db": np.array(session_onset_jump_db(session)),
         "tempo_jump_bpm": np.array(session_tempo_jump_bpm(session)),
         "repeat_share": np.array(session_repeat_share(session)),
+        "session_cues": session_cues(session),
     }
+
+
+def session_cues(session: Session) -> npt.NDArray[np.float64]:
+    """The calm score's cues of a whole session; its mode is the share of bars in major."""
+    cues = calm_cues(session.notes, float(session.tempo_bpm.mean()), "major")
+    cues["mode"] = sum(part.bars for part in session.placed if part.piece.mode == "major") / session.bars
+    return np.array([cues[name] for name in CUES])
 
 
 def _mix(request: CalmRequest, fade_in_s: float, fade_out_s: float) -> Mix:

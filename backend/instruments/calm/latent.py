@@ -82,7 +82,7 @@ def decode_rolls(model: CalmVAE, z: Tensor, allowed: Roll | None = None) -> tupl
     """
     bars = z.shape[1]
     per_batch = max(1, DECODE_BARS // bars)
-    onsets, holds = [], []
+    onsets, held = [], []
     for part, mask in _parts(z, allowed, per_batch):
         p = model.decode(part).sigmoid()
         onset, hold = p[:, 0], p[:, 1]
@@ -96,10 +96,10 @@ def decode_rolls(model: CalmVAE, z: Tensor, allowed: Roll | None = None) -> tupl
         ranked = likely.sort(-1, descending=True).values
         least = ranked.gather(-1, (expected - 1).clamp_min(0)[..., None])
         played = (likely >= least.clamp_min(float(model.floor))) & (expected[..., None] > 0)
-        onsets.append(played.view_as(flat).cpu().numpy())
-        holds.append((hold.reshape(flat.shape) >= CERTAIN).cpu().numpy())
-    onset_rolls = np.concatenate(onsets)
-    return onset_rolls, _audible(onset_rolls, np.concatenate(holds))
+        struck = played.view_as(flat)
+        onsets.append(struck.cpu().numpy())
+        held.append(_held(struck, p[:, 0].reshape(flat.shape), hold.reshape(flat.shape)).cpu().numpy())
+    return np.concatenate(onsets), np.concatenate(held)
 
 
 def _parts(z: Tensor, allowed: Roll | None, size: int) -> list[tuple[Tensor, Tensor | None]]:
@@ -109,13 +109,25 @@ def _parts(z: Tensor, allowed: Roll | None, size: int) -> list[tuple[Tensor, Ten
     return list(zip(z.split(size), mask.split(size), strict=True))
 
 
-def _audible(onset: Roll, hold: Roll) -> Roll:
-    """Holds that continue a note: those before any onset of their pitch say nothing."""
-    sounding = np.zeros_like(onset[:, 0])
-    kept = np.zeros_like(hold)
-    for step in range(onset.shape[1]):
-        kept[:, step] = hold[:, step] & sounding & ~onset[:, step]
-        sounding = onset[:, step] | kept[:, step]
+def _held(struck: Tensor, onset: Tensor, hold: Tensor) -> Tensor:
+    """Where the played notes still sound ``[n, steps, 88]``, each for its median length given that it is played.
+
+    A hold implies that the pitch sounded one step before, so the chance to go on is P(hold at t) over P(onset or hold
+    at t - 1), and a note ends when the product of these since its onset falls below one half. Where the model is sure
+    that is a threshold on the hold; half-way between two pieces, where every note is doubtful, a threshold would cut
+    short those that are chosen.
+
+    Args:
+        struck: the played onsets, bool ``[n, steps, 88]``.
+        onset: their probabilities, the same shape.
+        hold: those of the holds.
+    """
+    onward = hold[:, 1:] / (onset + hold)[:, :-1].clamp_min(1e-6)
+    kept, survival = torch.zeros_like(struck), struck[:, 0].float()
+    for step in range(1, struck.shape[1]):
+        survival = (survival * onward[:, step - 1]).clamp_max(1.0)
+        kept[:, step] = (survival >= CERTAIN) & ~struck[:, step]
+        survival = torch.where(struck[:, step], torch.ones_like(survival), survival * kept[:, step])
     return kept
 
 

@@ -6,20 +6,23 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from backend.contract import Request, check_number
 from backend.errors import RequestError
+from backend.instruments.calm.music_vae.config import CONFIGS, named
 from backend.instruments.calm.recipes import RECIPES
 from backend.instruments.calm.room import SOUNDS
 
-MODES = ("path", "sample", "session")
+MODES = ("path", "sample", "session", "listen")
 METHODS = ("lerp", "slerp")
 SLIDERS = ("density", "register", "brightness", "rhythm")
 MAX_ANCHORS = 8
-ANCHORS = {"path": (2, 2), "sample": (0, 1), "session": (1, MAX_ANCHORS)}
+ANCHORS = {"path": (2, 2), "sample": (0, 1), "session": (1, MAX_ANCHORS), "listen": (1, MAX_ANCHORS)}
 """Mode → fewest and most anchors."""
 
+OWN_MODEL = "calm"
 MIDI_KEY = "midi:"
 MAX_MIDI_BYTES = 2_000_000
 
@@ -42,11 +45,13 @@ class CalmRequest(Request):
     """What to make, from which pieces, and how it is to sound.
 
     Attributes:
-        mode: ``path`` (nine steps from one anchor to another), ``sample`` (new pieces, or some like an anchor) or
-            ``session`` (1 to 60 minutes through the anchors).
-        anchors: names of bundled pieces, or keys of uploads; 2 for a path, at most 1 for a sample, 1 to 8 for a
-            session.
+        mode: ``path`` (nine steps from one anchor to another), ``sample`` (new pieces, or some like an anchor),
+            ``session`` (1 to 60 minutes through the anchors) or ``listen`` (the anchors as they are).
+        anchors: names of bundled pieces, or keys of uploads; 2 for a path, at most 1 for a sample, 1 to 8 for
+            the others.
         uploads: the files whose keys are among the anchors; never part of provenance.
+        model: ``calm``, or a configuration of Magenta's MusicVAE whose checkpoint was imported; those make no session.
+        weights: folder of that checkpoint, if it is not among the user's own; never part of provenance.
         bars: length of the pieces of a path or a sample, 4 to 16.
         steps: pieces of a path with both ends; of a session, at most so many from one anchor to the next; 2 to 33.
         method: ``lerp`` or ``slerp``.
@@ -61,6 +66,8 @@ class CalmRequest(Request):
         minutes: length of a session, 1 to 60.
         start_bpm: tempo at the start of a session, 40 to 90; None takes the first anchor's.
         end_bpm: tempo at its end, 40 to 90.
+        lowest: MIDI pitch that no note of a session is below, 24 to 48.
+        highest: MIDI pitch that no note of a session is above, 72 to 96.
         sound: a key of `room.SOUNDS`.
         treble: factor of the instrument's cutoff, 0.3 to 2.
         loudness_lufs: integrated loudness, -36 to -16.
@@ -73,6 +80,8 @@ class CalmRequest(Request):
     mode: str = "path"
     anchors: tuple[str, ...] = ("lullaby", "nocturne")
     uploads: tuple[Upload, ...] = field(default=(), compare=False, repr=False)
+    model: str = OWN_MODEL
+    weights: Path | None = field(default=None, compare=False, repr=False)
     bars: int = 8
     steps: int = 9
     method: str = "lerp"
@@ -87,6 +96,8 @@ class CalmRequest(Request):
     minutes: float = 20.0
     start_bpm: float | None = None
     end_bpm: float = 60.0
+    lowest: int = 36
+    highest: int = 84
     sound: str = "felt_piano"
     treble: float = 1.0
     loudness_lufs: float = -23.0
@@ -97,6 +108,12 @@ class CalmRequest(Request):
             if getattr(self, name) not in choices:
                 raise RequestError(name, getattr(self, name), f"one of {', '.join(choices)}")
         self._check_anchors()
+        if self.model != OWN_MODEL and self.model not in CONFIGS:
+            raise RequestError("model", self.model, f"one of {', '.join((OWN_MODEL, *CONFIGS))}")
+        if self.model != OWN_MODEL and self.mode == "session":
+            raise RequestError(
+                "model", self.model, f"'{OWN_MODEL}' for a session; imported models make roads and pieces"
+            )
         if not isinstance(self.in_scale, bool):
             raise RequestError("in_scale", self.in_scale, "true or false")
         for name, low, high in (("bars", 4, 16), ("steps", 2, 33), ("variations", 1, 4)):
@@ -109,6 +126,8 @@ class CalmRequest(Request):
         if self.start_bpm is not None:
             check_number("start_bpm", self.start_bpm, 40, 90)
         check_number("end_bpm", self.end_bpm, 40, 90)
+        check_number("lowest", self.lowest, 24, 48, integer=True)
+        check_number("highest", self.highest, 72, 96, integer=True)
         check_number("treble", self.treble, 0.3, 2)
         check_number("loudness_lufs", self.loudness_lufs, -36, -16)
 
@@ -135,7 +154,9 @@ class CalmRequest(Request):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; of uploads only the keys, among the anchors."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "uploads"}
+        values = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("uploads", "weights")
+        }
         return {**values, "anchors": list(self.anchors)}
 
     @classmethod
@@ -151,3 +172,30 @@ class CalmRequest(Request):
         """What to call each anchor."""
         uploaded = {upload.key: upload.title for upload in self.uploads}
         return tuple(uploaded[name] if name in uploaded else RECIPES[name].title for name in self.anchors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest(Request):
+    """A checkpoint of Magenta's to be read with TensorFlow, in a process of its own, and kept as ours.
+
+    Attributes:
+        source: a ``.tar``, or the prefix of a checkpoint's files.
+        config: what Magenta calls its configuration.
+        folder: checkpoint folder to write.
+
+    Raises:
+        RequestError: an unknown configuration.
+    """
+
+    instrument_id: ClassVar[str] = "calm"
+    source: Path = field(repr=False)
+    config: str
+    folder: Path = field(repr=False)
+
+    def validate(self) -> None:
+        """Raise `RequestError` unless the configuration is known."""
+        named(self.config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration; places on a disk are nobody's business."""
+        return {"seed": self.seed, "config": self.config}

@@ -15,6 +15,7 @@ from backend.audio.waveform import Waveform
 Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 44_100
+LEAD_S, RING_S = 0.1, 3.0  # around a piece that is played by itself
 
 
 @dataclass(frozen=True)

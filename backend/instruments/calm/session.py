@@ -80,6 +80,7 @@ def build_session(
     start_bpm: float | None = None,
     end_bpm: float = END_BPM,
     steps: int = 9,
+    pitches: tuple[int, int] = (LOWEST, HIGHEST),
     around: Callable[[CalmPiece, int], CalmPiece] | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Session:
@@ -93,6 +94,7 @@ def build_session(
         start_bpm: tempo of the first bar, 40 to 90; None takes the first anchor's, within 60 to 80.
         end_bpm: tempo of the last bar, 40 to 90.
         steps: most pieces from one anchor to the next, both included.
+        pitches: lowest and highest MIDI pitch, at least two octaves apart.
         around: a piece near another, for the second time round; None returns to the same anchors.
         progress: told the share done, 0 to 1, a few times a second; may raise to stop.
 
@@ -111,7 +113,7 @@ def build_session(
     bars = len(tempo_bpm) // BEATS_PER_BAR
     placed, music = [], list[Bar]()
     rng, said = np.random.default_rng([seed, 1]), set[Content]()
-    limits = (LOWEST - transpose, HIGHEST - transpose)
+    limits = (pitches[0] - transpose, pitches[1] - transpose)
     for part in route(anchors, path, bars, int(steps), around):
         progress(len(music) / bars)
         placed.append(part)

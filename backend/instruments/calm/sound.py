@@ -207,8 +207,8 @@ def _fades(start: int, stop: int, total: int, mix: Mix) -> Samples | np.float32:
 
 
 def with_programs(notes: Notes, sound: str) -> Notes:
-    """The notes as that instrument plays them: its General MIDI programs, and no drums."""
+    """The notes as that instrument plays them: its General MIDI programs; drums stay drums."""
     notes, (melody, accompaniment) = notes.copy(), SOUNDS[sound].programs
-    notes["program"] = np.where(notes["part"] == 0, melody, accompaniment)
-    notes["is_drum"] = False
+    programs = np.where(notes["part"] == 0, melody, accompaniment)
+    notes["program"] = np.where(notes["is_drum"], notes["program"], programs)
     return notes

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from backend.instruments.calm.attributes import attributes_of_rolls
+from backend.instruments.calm.attributes import ATTRIBUTES, attributes_of_rolls
 from backend.instruments.calm.data import Clips
 from backend.instruments.calm.latent import decode_rolls
 from backend.instruments.calm.model import CalmVAE
@@ -20,11 +20,13 @@ logger = logging.getLogger(__name__)
 MOST_CLIPS, BARS = 1500, 8
 RIDGE = 1e-2
 FLOORS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+FACTORS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5)
+SWING = 2.0  # standard deviations either way at which a direction's length is checked
 Array = npt.NDArray[np.float64]
 
 
 def measure(model: CalmVAE, train: Clips, valid: Clips) -> None:
-    """Fill the model's buffers: the floor from validation clips, everything else from training clips."""
+    """Fill the model's buffers: floor and length of directions from validation clips, the rest from training clips."""
     picks = _spread(len(train), MOST_CLIPS)
     rolls = train.rolls(picks)[:, :, :BARS]
     mu = encode_all(model, rolls).astype(np.float64)
@@ -40,6 +42,7 @@ def measure(model: CalmVAE, train: Clips, valid: Clips) -> None:
     model.map_axes[: len(axes[:2])].copy_(torch.from_numpy(axes[:2].copy()))
     _fill_bank(model, train)
     _choose_floor(model, valid)
+    _lengthen(model, valid)
 
 
 def directions(latents: Array, attributes: Array) -> tuple[Array, Array]:
@@ -107,6 +110,31 @@ def _choose_floor(model: CalmVAE, valid: Clips) -> None:
         scores.append(float(np.mean([note_f1(a, b) for a, b in zip(found, truth, strict=True)])))
     model.floor.fill_(FLOORS[int(np.argmax(scores))])
     logger.info("floor %.2f, F1 %.3f", float(model.floor), max(scores))
+
+
+def _lengthen(model: CalmVAE, valid: Clips) -> None:
+    """Scale each direction until two standard deviations asked for are two heard.
+
+    What a latent reads as promises more than its decoding does: a note must become likely before it is played.
+    """
+    z = torch.from_numpy(encode_all(model, valid.rolls(_spread(len(valid), 48))[:, :, :BARS]))
+    spread = model.attribute_sd.tolist()
+    for index, name in enumerate(ATTRIBUTES):
+        direction = model.directions[index].clone()
+        heard = []
+        for factor in FACTORS:
+            moved = [z + sign * factor * SWING * direction for sign in (-1, 1)]
+            low, high = (_mean(attributes_of_rolls(*decode_rolls(model, ends))[:, index]) for ends in moved)
+            heard.append((high - low) / (2 * SWING * spread[index]))
+        best = int(np.argmin(np.nan_to_num(np.abs(np.array(heard) - 1.0), nan=np.inf)))
+        model.directions[index] = FACTORS[best] * direction
+        logger.info("%s: direction times %.2f, slope %.2f instead of %.2f", name, FACTORS[best], heard[best], heard[0])
+
+
+def _mean(values: Array) -> float:
+    """Of what is not NaN; NaN when all is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _spread(n: int, most: int) -> npt.NDArray[np.int64]:

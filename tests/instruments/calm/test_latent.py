@@ -102,6 +102,16 @@ def test_a_road_from_a_piece_to_itself_stays_there() -> None:
     assert all(note_f1(roll(p)[0], roll(a)[0]) == 1.0 for p in latent.path(Threshold(), a, a, 3, "slerp"))
 
 
+def test_a_doubtful_note_that_is_chosen_sounds_as_long_as_a_certain_one() -> None:
+    onset, hold = torch.zeros(2, 1, 64, 88)
+    onset[0, 0, 39], hold[0, 1:9, 39] = 0.4, 0.4  # perhaps a half note …
+    onset[0, 16, 39], hold[0, 17:25, 39] = 0.98, 0.98  # … and surely one
+    onset[0, 32, 39], hold[0, 33:36, 39], hold[0, 36:40, 39] = 0.9, 0.9, 0.3  # three in ten are longer than a quarter
+    held = latent._held(onset > 0, onset, hold)
+    assert np.flatnonzero(held[0, :, 39]).tolist() == [*range(1, 9), *range(17, 25), *range(33, 36)]
+    assert held.sum() == 19
+
+
 @pytest.mark.parametrize("mode", ["major", "minor"])
 def test_constrained_pieces_stay_in_their_scale(tiny: CalmVAE, mode: str) -> None:
     a, b = piece(1, mode=mode), piece(2, mode=mode)

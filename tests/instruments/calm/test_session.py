@@ -100,6 +100,11 @@ def test_what_sounds_is_playable_within_its_register_and_soft() -> None:
             assert all(a["end_s"] < b["start_s"] for a, b in pairwise(mine))
 
 
+def test_a_narrower_register_is_kept_to() -> None:
+    session = made(2, pitches=(48, 72))  # type: ignore[arg-type]
+    assert session.notes["pitch"].min() >= 48 and session.notes["pitch"].max() <= 72
+
+
 def test_the_ends_are_softer_than_the_middle_and_timing_is_human_but_small() -> None:
     session = made(5)
     notes = session.notes

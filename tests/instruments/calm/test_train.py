@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from backend.checkpoints import CheckpointStore
 from backend.corpus.score_cache import cache_path, save_score, split_of
@@ -16,7 +17,8 @@ from backend.instruments.calm import statistics
 from backend.instruments.calm import train as training
 from backend.instruments.calm.attributes import in_scale
 from backend.instruments.calm.data import Clips, clips_of_score, prepare
-from backend.instruments.calm.evaluate import Sizes, crossfade, evaluate, pairs_of
+from backend.instruments.calm.evaluate import Sizes, evaluate
+from backend.instruments.calm.held_out import most_alike, of_clips
 from backend.instruments.calm.latent import decode_rolls
 from backend.instruments.calm.model import CHECKPOINT, TINY, CalmVAE
 from backend.instruments.calm.piece import roll
@@ -37,9 +39,9 @@ def score(source: str, seed: int = 0, bars: int = 17, transpose: int = 0) -> Sco
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scores")
     names = [f"made/{i}" for i in range(200)]
-    for split, count in (("train", 8), ("valid", 2), ("test", 3)):
+    for first, split, count in ((0, "train", 8), (20, "valid", 4), (40, "test", 6)):
         for i, name in enumerate([n for n in names if split_of(n) == split][:count]):
-            save_score(score(name, seed=len(split) + i, transpose=i % 5), cache_path(folder, name))
+            save_score(score(name, seed=first + i, transpose=i % 5), cache_path(folder, name))
     return folder
 
 
@@ -77,6 +79,15 @@ def test_prepared_clips_are_split_by_piece_and_read_again_from_disk(scores: Path
     assert (made.rolls(np.array([0]))[0, 0, :8].reshape(128, 88) == roll(piece)[0]).all()
     with pytest.raises(FileNotFoundError, match="no parsed score"):
         prepare(tmp_path / "nowhere", tmp_path / "other")
+
+
+def test_a_passage_in_two_editions_is_found_and_not_held_out(clips: Clips) -> None:
+    test, train = clips.split("test"), clips.split("train")
+    assert (most_alike(test, train, batch=3) < 0.5).all() and (most_alike(train, train) == 1.0).all()
+    again = {name: np.concatenate([a, getattr(test, name)[:1]]) for name, a in clips.arrays().items()}
+    again["source"] = np.array([*clips.source, train.source[0]])
+    held_out = of_clips(Clips(**again), len(test), 0)
+    assert held_out.about["left_out_as_other_editions"] == 1 == len(test) - len(held_out.pieces)
 
 
 def test_an_octave_moves_every_note_or_none() -> None:
@@ -140,6 +151,27 @@ def test_a_direction_raises_its_attribute_and_leaves_the_others() -> None:
     assert moves @ reading / spread == pytest.approx(np.eye(4), abs=0.05)
 
 
+class Hesitant(CalmVAE):
+    """A model that plays half a note more on every beat when the first number of its latent rises by one."""
+
+    def encode(self, rolls: Tensor) -> tuple[Tensor, Tensor]:
+        z = torch.zeros(*rolls.shape[:1], rolls.shape[2], self.config.latent_dim)
+        return z, z
+
+    def decode(self, z: Tensor) -> Tensor:
+        logits = torch.full((*z.shape[:1], 2, z.shape[1], 16, 88), -20.0)
+        for voice in range(6):
+            logits[:, 0, :, ::4, 30 + 3 * voice] = 40 * (2.5 + 0.5 * z[..., :1] - voice)
+        return logits
+
+
+def test_a_direction_is_lengthened_until_what_is_asked_is_heard(clips: Clips) -> None:
+    model = Hesitant(TINY)
+    model.directions[0, 0], model.directions[1, 1] = 1.0, 1.0
+    statistics._lengthen(model, clips.split("valid"))
+    assert 1.75 <= float(model.directions[0, 0]) <= 2.0 and float(model.directions[1, 1]) == 1.0
+
+
 def test_the_whole_training_runs_is_resumed_evaluated_and_stored(scores: Path, tmp_path: Path) -> None:
     arguments = ["--scores", str(scores), "--out", str(tmp_path), "--minutes", "0.03", "--batch-bars", "32"]
     options = training.parser().parse_args([*arguments, "--precision", "no", "--threads", "1"])
@@ -150,7 +182,8 @@ def test_the_whole_training_runs_is_resumed_evaluated_and_stored(scores: Path, t
     back = training.load_trained(tmp_path)
     assert all(again.state_dict()[k].equal(v) for k, v in back.state_dict().items())
     sizes = Sizes(clips=3, pairs=4, samples=3, moved=1, session_minutes=0)
-    figures = evaluate(back, back, prepare(scores, tmp_path), sizes, 0)
+    held_out = of_clips(prepare(scores, tmp_path), sizes.clips, 0)
+    figures = evaluate(back, back, held_out, sizes, 0)
     assert json.loads(json.dumps(figures))["interpolation"]["pairs"] == 4
     assert 0 <= figures["reconstruction_note_f1_copy"] <= 1 and set(figures["attribute_correlation"]) == {
         "density", "register", "brightness", "rhythm",
@@ -158,14 +191,3 @@ def test_the_whole_training_runs_is_resumed_evaluated_and_stored(scores: Path, t
     store = CheckpointStore(tmp_path / "store")
     training.bundle(tmp_path, store, {"reconstruction_note_f1": figures["reconstruction_note_f1"]})
     assert CalmVAE.from_store(store).config == TINY and store.entry(CHECKPOINT).storage == "float16"
-
-
-def test_a_crossfade_turns_every_sixteenth_once_and_pairs_are_of_two_pieces(clips: Clips) -> None:
-    a, b = clips.piece(0, 8), clips.piece(len(clips) - 1, 8)
-    onsets, _ = crossfade(a, b, 9, seed=0)
-    assert (onsets[0] == roll(a)[0]).all() and (onsets[-1] == roll(b)[0]).all()
-    turned = (onsets == roll(b)[0]).all(-1) & ~(roll(a)[0] == roll(b)[0]).all(-1)
-    assert (np.diff(turned.astype(int), axis=0) >= 0).all()
-    assert len(pairs_of([a, b], ["x", "y"], 5, 0)) == 5
-    with pytest.raises(ValueError, match="at least two pieces"):
-        pairs_of([a, b], ["x", "x"], 5, 0)

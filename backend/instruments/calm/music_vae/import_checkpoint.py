@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from backend.instruments.calm.music_vae.sampling import checkpoint_name
 
 MAX_BYTES = 4_000_000_000  # unpacked; the largest of the four has 1.5 GB with the state of its optimiser
 SHARD_BYTES = 100_000_000
+WATCH_S = 0.25
 MEMBER = re.compile(r"(?P<stem>.+)\.(index|data-\d{5}-of-\d{5})")
 SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
@@ -216,23 +218,29 @@ def import_checkpoint(source: Path, config: MusicVaeConfig, folder: Path) -> dic
     return {"checkpoint": entry.name, "config": config.name, "parameters": parameters, "bytes": size}
 
 
-def import_apart(source: Path, config_name: str, folder: Path, timeout_s: float = 600.0) -> dict[str, Any]:
+def import_apart(
+    source: Path,
+    config_name: str,
+    folder: Path,
+    timeout_s: float = 600.0,
+    watch: Callable[[float], None] = lambda seconds: None,
+) -> dict[str, Any]:
     """`import_checkpoint` in a process of its own, so that the caller never loads TensorFlow.
+
+    Args:
+        source: as `read_checkpoint`.
+        config_name: what Magenta calls the configuration.
+        folder: checkpoint folder; made if it is not there.
+        timeout_s: longest it may take.
+        watch: told the seconds so far, a few times a second; when it raises, the import is ended.
 
     Raises:
         CheckpointError: as `import_checkpoint`, or it took longer than ``timeout_s`` or crashed.
     """
     places = [str(source.resolve()), "--config", config_name, "--out", str(folder.resolve())]
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, *places],
-            cwd=Path(__file__).resolve().parents[4],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        said = _finished([sys.executable, "-m", __name__, *places], timeout_s, watch)
+        report: dict[str, Any] = json.loads(said.splitlines()[-1])
     except subprocess.TimeoutExpired as error:
         raise CheckpointError(f"The import of {source.name} was stopped after {timeout_s:g} s.") from error
     except (OSError, IndexError, ValueError) as error:
@@ -240,6 +248,28 @@ def import_apart(source: Path, config_name: str, folder: Path, timeout_s: float 
     if not report.pop("ok"):
         raise CheckpointError(report["problem"])
     return report
+
+
+def _finished(command: Sequence[str], timeout_s: float, watch: Callable[[float], None]) -> str:
+    """What a program wrote to its standard output; it is killed when its time is over or ``watch`` raises."""
+    began = time.monotonic()
+    with subprocess.Popen(
+        command,
+        cwd=Path(__file__).resolve().parents[4],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            while True:
+                seconds = time.monotonic() - began
+                watch(seconds)
+                if seconds > timeout_s:
+                    raise subprocess.TimeoutExpired(command, timeout_s)
+                with suppress(subprocess.TimeoutExpired):
+                    return process.communicate(timeout=WATCH_S)[0]
+        finally:
+            process.kill()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ class Encoder(nn.Module):
 
 def _unroll(cell: LstmCell, drive: Tensor, states: Tensor, backwards: bool, job: Job | None) -> Tensor:
     """Run one direction over ``drive [steps, batch, 4 units]``, write all states, return the one it ends in."""
-    stack = LstmStack([cell], drive.shape[1])
+    stack = LstmStack([cell], drive.shape[1], pack=True)
     end = states[0]
     for done, step in enumerate(reversed(range(len(drive))) if backwards else range(len(drive))):
         if job is not None and done % REPORT_EVERY == 0:
@@ -131,7 +131,7 @@ class _PartRun:
         self._table = torch.cat([table, table.new_zeros(1, table.shape[1])])  # the first step reads zeros
         self._states = part.initial_state(embeddings).tanh()
         self._drives = torch.matmul(embeddings, from_embedding).add_(part.cells[0].bias)
-        self._stack, self._segment = LstmStack(part.cells, rows), 0
+        self._stack, self._segment = LstmStack(part.cells, rows, pack=True), 0
         self._drive = table.new_empty(rows, table.shape[1])
         self.last = torch.full((rows,), part.classes, device=table.device)
         self.logits = table.new_empty(rows, part.classes)
