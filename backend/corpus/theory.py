@@ -55,6 +55,13 @@ def measure_key(pitches: Array, weights: Array) -> Key:
     return Key(int(scores[best].argmax()), ("major", "minor")[best], float(scores[best].max() - scores[1 - best].max()))
 
 
+def key_profile(tonic: int, mode: str) -> Array:
+    """How well each of the twelve pitch classes from C fits a key: the probe-tone profile, mean 1."""
+    profile: Array = np.roll(_MAJOR if mode == "major" else _MINOR, tonic)
+    fit: Array = profile / profile.mean()
+    return fit
+
+
 def to_mode(pitches: Array, tonic: int, mode: str, raised_leading: bool) -> Array:
     """Pitches of a passage in the parallel mode: thirds, sixths and (unless they lead to the tonic) sevenths altered.
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from backend.corpus.theory import key_profile
 from backend.musiclm.decode import Sampling, StageDecoder, StepCallback, conditions, draw, guide_logits
 from backend.musiclm.events import (
     AMBIGUOUS,
@@ -46,10 +47,19 @@ MOST_EVENTS_A_SECOND = 40
 NOTE_GUIDANCE = 0.5
 """Guidance of the notes is this share of the excess of the head's over 1: the head says what a prompt asks for."""
 NOTE_TOP_P = 0.96
+TONAL_GRAVITY = 1.0
+"""Probabilities of pitches are multiplied by the fit of their class to the head's key, to this power. The stage alone
+drifts to relative and neighbouring keys within seconds, and with them goes the mode that the prompt asked for."""
 DRUM_PITCHES = (35, 59)
 ROLES = 6
 
 Mask = npt.NDArray[np.bool_]
+Lean = npt.NDArray[np.float32]
+
+_GRAVITY: dict[str, Lean] = {  # of codes of pitches, which are those of a piece on C
+    mode: np.resize(TONAL_GRAVITY * np.log(key_profile(0, mode)), SIZE).astype(np.float32)
+    for mode in ("major", "minor")
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class Score:
     cast: list[int] = field(default_factory=list)
     bar_ticks: int = BAR_TICKS
     shift: int = 0
+    mode: str | None = None
     tick_s: float = 0.0
     bar: int = 0
     tick: int = 0
@@ -148,6 +159,12 @@ class Score:
         else:
             mask[:N_LEVELS] = True
 
+    def lean(self, column: int, event: list[int]) -> Lean | None:
+        """What to add to the logits of a note's pitch, so that the piece stays in its key."""
+        if column != 2 or event[0] >= SETTING or event[0] == BAR or self.mode is None or CAST[event[1]].is_drum:
+            return None
+        return _GRAVITY[self.mode]
+
     def append(self, event: list[int]) -> None:
         """Take an event in."""
         time = event[0]
@@ -155,6 +172,7 @@ class Score:
             setting = Setting.of_event(event)
             self.bar_ticks, self.tick_s = setting.bar * TICKS, 60.0 / setting.bpm / TICKS
             self.shift = setting.shift
+            self.mode = None if setting.key >= AMBIGUOUS else "minor" if setting.key >= 12 else "major"
         elif time == PLAYER:
             self.cast.append(event[1])
         else:
@@ -238,6 +256,10 @@ def _draw_event(
             if picks:
                 both = picks + [len(rows) + i for i in picks] if guided else picks
                 values = guide_logits(logits[both].float(), sampling.guidance_scale)
+                for place, i in enumerate(picks):
+                    lean = rows[i].lean(column, events[i])
+                    if lean is not None:
+                        values[place] += torch.from_numpy(lean).to(values.device)
                 values = values.masked_fill(~mask[picks].to(values.device), -torch.inf)
                 drawn += list(zip(picks, draw(values, sampling, generator).tolist(), strict=True))
         for i, code in drawn:

@@ -97,6 +97,11 @@ class _Grammar:
         n, rows = len(self._scores), list(zip(self._scores, self._events, strict=True))
         column = len(self._events[0])
         mask = torch.from_numpy(np.stack([score.allowed(column, event) for score, event in rows])).to(logits.device)
+        logits = logits.clone()
+        for i, (score, event) in enumerate(rows):
+            lean = score.lean(column, event)
+            if lean is not None:  # on both rows, so that guidance leaves it as it is
+                logits[i::n, : len(lean)] += torch.from_numpy(lean).to(logits)
         codes = torch.empty(n, dtype=torch.long, device=logits.device)
         for sampling, wanted in ((self._head, True), (self._notes, False)):
             picks = [i for i, (score, event) in enumerate(rows) if is_head(score, event) == wanted]

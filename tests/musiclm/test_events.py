@@ -8,7 +8,7 @@ import torch
 
 from backend.corpus.catalogue import read_catalogue
 from backend.errors import Cancelled
-from backend.musiclm.compose import Wish, compose
+from backend.musiclm.compose import Score, Wish, compose
 from backend.musiclm.decode import Sampling
 from backend.musiclm.events import (
     BAR,
@@ -147,6 +147,17 @@ def test_a_fixed_mode_leaves_the_key_open(stage: Stage) -> None:
         pieces = write(stage, 1.0, 8, wishes=[Wish(mode=mode)] * 8)  # type: ignore[list-item]
         keys = {KEYS[Setting.of_event(events[0].tolist()).key] for events in pieces}
         assert len(keys) > 1 and all(key.endswith(mode) for key in keys)
+
+
+def test_notes_lean_towards_the_key_of_the_head_and_drums_do_not() -> None:
+    score = Score(Wish())
+    score.append(Setting(tempo_code(100), KEYS.index("A minor"), 4, 0).event())
+    drums = next(i for i, who in enumerate(CAST) if who.is_drum)
+    pitched = next(i for i, who in enumerate(CAST) if not who.is_drum)
+    lean = score.lean(2, [0, pitched])
+    assert lean is not None and lean.shape == (256,)
+    assert lean[60] == lean[72] > lean[63] > lean[64]  # tonic, octave, minor third, major third, on C as pieces are
+    assert score.lean(2, [0, drums]) is None and score.lean(1, [0]) is None
 
 
 def test_equal_seeds_give_equal_pieces(stage: Stage) -> None:
