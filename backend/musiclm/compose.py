@@ -50,12 +50,14 @@ NOTE_TOP_P = 0.96
 TONAL_GRAVITY = 1.0
 """Probabilities of pitches are multiplied by the fit of their class to the head's key, to this power. The stage alone
 drifts to relative and neighbouring keys within seconds, and with them goes the mode that the prompt asked for."""
+UNASKED = 4.0  # nats against a player that the prompt does not name, where it names the players
 DRUM_PITCHES = (35, 59)
 ROLES = 6
 
 Mask = npt.NDArray[np.bool_]
 Lean = npt.NDArray[np.float32]
 
+_NOBODY_ELSE: Lean = np.where(np.arange(SIZE) == PLAYER, -UNASKED, 0.0).astype(np.float32)
 _GRAVITY: dict[str, Lean] = {  # of codes of pitches, which are those of a piece on C
     mode: np.resize(TONAL_GRAVITY * np.log(key_profile(0, mode)), SIZE).astype(np.float32)
     for mode in ("major", "minor")
@@ -70,11 +72,15 @@ class Wish:
         tempo: code of the tempo.
         key: index into `backend.musiclm.events.KEYS`.
         mode: "major" or "minor", in a key that is left to the model.
+        players: indices into `backend.musiclm.events.CAST`, in the order in which they are named.
+        alone: others than these hardly join in.
     """
 
     tempo: int | None = None
     key: int | None = None
     mode: Literal["major", "minor"] | None = None
+    players: tuple[int, ...] = ()
+    alone: bool = False
 
 
 @dataclass
@@ -112,8 +118,8 @@ class Score:
         elif column == 0:
             self._allow_time(mask)
         elif event[0] == PLAYER:
-            limit = (len(CAST), 128, ROLES, N_GAINS)[column - 1]
-            mask[:limit] = True
+            limit, asked = (len(CAST), 128, ROLES, N_GAINS)[column - 1], self.wish.players[len(self.cast) :]
+            mask[asked[0] if column == 1 and asked else slice(limit)] = True
         elif event[0] == BAR:
             mask[0] = True
         else:
@@ -137,7 +143,7 @@ class Score:
         players = len(self.events) - 1
         if self.in_head and players < MOST_PLAYERS:
             mask[PLAYER] = True
-        if players == 0:
+        if players < max(1, len(self.wish.players[:MOST_PLAYERS])):
             return
         mask[self.tick + (len(self.struck) >= MOST_AT_ONCE) : self.bar_ticks] = True
         mask[BAR_TICKS : BAR_TICKS + self.bar_ticks] = True
@@ -160,7 +166,9 @@ class Score:
             mask[:N_LEVELS] = True
 
     def lean(self, column: int, event: list[int]) -> Lean | None:
-        """What to add to the logits of a note's pitch, so that the piece stays in its key."""
+        """What to add to the logits: of pitches, so that a piece stays in its key, and of players not asked for."""
+        if column == 0 and self.wish.alone and self.in_head and len(self.cast) >= len(self.wish.players):
+            return _NOBODY_ELSE
         if column != 2 or event[0] >= SETTING or event[0] == BAR or self.mode is None or CAST[event[1]].is_drum:
             return None
         return _GRAVITY[self.mode]
@@ -212,7 +220,7 @@ def compose(
         sampling: of the head; the notes are drawn with less guidance and from the nucleus.
         generator: on the CPU.
         negative: ``[batch, embed_dim]`` to steer away from; the learned null condition when None.
-        wishes: tempo and key that the user fixed, of each row.
+        wishes: what the user fixed, of each row.
         on_step: called with (milliseconds written, milliseconds); may raise to stop.
 
     Returns:

@@ -122,7 +122,7 @@ class MusicGenerator:
             temperature: of the semantic stage.
             generator: on the CPU.
             negative: ``[variations, 128]`` to steer away from.
-            wishes: tempo and key that each variation keeps to, whatever its embedding says.
+            wishes: what each variation keeps to, whatever its embedding says.
             events: notes of each variation to sound instead of composing them.
         """
         progress = _Progress(job)

@@ -48,7 +48,7 @@ def compose(
         sampling: of the head; the notes are drawn with less guidance and from the nucleus.
         generator: on the stage's device.
         null_cond: what guidance steers away from, shaped as ``cond``.
-        wishes: tempo and key that the user fixed, of each row.
+        wishes: what the user fixed, of each row.
         on_step: called before every code with (milliseconds written, milliseconds); may raise to stop.
 
     Returns:

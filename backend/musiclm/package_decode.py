@@ -100,7 +100,7 @@ class PackageDecoder:
             generator: on the modules' device; equal seeds give equal tokens.
             sampling: by stage; `DEFAULT_SAMPLING` where absent.
             null_cond: what guidance steers away from, shaped as ``cond``; the null condition by default.
-            wishes: tempo and key that each row keeps to.
+            wishes: what each row keeps to.
             events: notes of each row to sound instead of composing them.
             lead_in_s: seconds of sound before the first bar line.
             job: told of every token.

@@ -149,6 +149,14 @@ def test_a_fixed_mode_leaves_the_key_open(stage: Stage) -> None:
         assert len(keys) > 1 and all(key.endswith(mode) for key in keys)
 
 
+def test_named_players_come_first_in_their_order_and_mostly_alone(stage: Stage) -> None:
+    wish = Wish(players=(3, DRUM_KIT), alone=True)
+    casts = [[int(e[1]) for e in events if e[0] == PLAYER] for events in write(stage, 1.0, 6, wishes=[wish] * 6)]
+    assert all(cast[:2] == [3, DRUM_KIT] for cast in casts)
+    free = [sum(e[0] == PLAYER for e in events) for events in write(stage, 1.0, 6)]
+    assert sum(map(len, casts)) < sum(free) + 2 * 6
+
+
 def test_notes_lean_towards_the_key_of_the_head_and_drums_do_not() -> None:
     score = Score(Wish())
     score.append(Setting(tempo_code(100), KEYS.index("A minor"), 4, 0).event())

@@ -1,12 +1,13 @@
-"""What a prompt says exactly, a tempo in figures, a key or a mode by name, is kept to exactly, not by resemblance."""
+"""What a prompt says exactly (tempo in figures; key, mode, instruments by name) is kept to, not by resemblance."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal, cast
 
-from backend.musiclm.compose import Wish
-from backend.musiclm.events import HIGHEST_BPM, KEYS, LOWEST_BPM, tempo_code
+from backend.corpus.wording import ENSEMBLE, STYLE
+from backend.musiclm.compose import MOST_PLAYERS, Wish
+from backend.musiclm.events import CAST, HIGHEST_BPM, KEYS, LOWEST_BPM, tempo_code
 
 _TEMPO = re.compile(
     r"(?:metronome (?:at|=)\s*|tempo(?: of| =|:)?\s*)(\d{2,3})\b|\b(\d{2,3})\s*(?:bpm|beats? (?:per|a) min)",
@@ -19,12 +20,32 @@ _KEY = re.compile(
 _MODE = re.compile(
     r"\b(major|minor)\b(?!\s+(?:second|third|sixth|seventh|interval|change|detail|variation)s?\b)", re.IGNORECASE
 )
+_ABSENT = re.compile(r"\b(?:no|not|without(?: any)?)\s+(?:\w+\s+)?$", re.IGNORECASE)
 _PITCH = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SHIFT = {"": 0, "sharp": 1, "#": 1, "♯": 1, "flat": -1, "b": -1, "♭": -1}
 
 
+_FEW = {"solo", "duo", "duet", "drum solo", "drums only"}
+_OTHERS = {word.lower() for table in (STYLE, ENSEMBLE) for words in table["train"].values() for word in words} - _FEW
+_COMPANY = re.compile(
+    rf"\b(?:{'|'.join(map(re.escape, sorted(_OTHERS)))}|band|orchestra|ensemble|accompan\w+)\b", re.IGNORECASE
+)
+_CALLED = {name.lower(): i for i, who in enumerate(CAST) for name in (who.name, *who.synonyms)}
+_PLAYER = re.compile(
+    rf"\b({'|'.join(re.escape(name) for name in sorted(_CALLED, key=len, reverse=True))})s?\b", re.IGNORECASE
+)
+
+
+def players_of(prompt: str) -> tuple[int, ...]:
+    """Indices into `CAST` of the instruments the prompt names, each once, in order; "no drums" names none."""
+    found = (m for m in _PLAYER.finditer(prompt) if not _ABSENT.search(prompt[: m.start()]))
+    return tuple(dict.fromkeys(_CALLED[m[1].lower()] for m in found))[:MOST_PLAYERS]
+
+
 def wish_of(prompt: str) -> Wish:
-    """Tempo ("70 bpm", "metronome at 70"), key ("in A minor", "F sharp major") or mode ("minor key") the prompt names.
+    """Tempo ("70 bpm"), key ("in A minor") or mode ("minor key"), and instruments that the prompt names.
+
+    Named instruments play. Where no style or ensemble is named that others belong to, hardly anybody else does.
 
     "In a minor key" names a mode but no key, "from minor to major" neither. A tempo that cannot be played is left to
     the model.
@@ -41,4 +62,6 @@ def wish_of(prompt: str) -> Wish:
     assert key is None or key < len(KEYS)
     modes = {mode.lower() for mode in _MODE.findall(prompt)}
     mode = next(iter(modes)) if len(modes) == 1 and key is None else None
-    return Wish(tempo, key, cast("Literal['major', 'minor'] | None", mode))
+    players = players_of(prompt)
+    alone = bool(players) and not _COMPANY.search(prompt)
+    return Wish(tempo, key, cast("Literal['major', 'minor'] | None", mode), players, alone)

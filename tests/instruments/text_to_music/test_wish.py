@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.instruments.text_to_music.wish import wish_of
-from backend.musiclm.events import KEYS, tempo_code
+from backend.musiclm.events import CAST, KEYS, tempo_code
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,20 @@ def test_a_named_key_is_read(prompt: str, key: str | None) -> None:
 )
 def test_a_named_mode_is_read_where_no_key_is(prompt: str, mode: str | None) -> None:
     assert wish_of(prompt).mode == mode
+
+
+@pytest.mark.parametrize(
+    ("prompt", "names", "alone"),
+    [
+        ("slow, sad violin over soft piano, minor key, 70 bpm", ["violin", "piano"], True),
+        ("Electric piano and drums", ["electric piano", "drums"], True),
+        ("jazz piano trio", ["piano"], False),
+        ("rock band with violins", ["violin"], False),
+        ("piano, no drums", ["piano"], True),
+        ("flute without any drums", ["flute"], True),
+        ("something for a rainy evening", [], False),
+    ],
+)
+def test_named_instruments_are_read_in_order(prompt: str, names: list[str], alone: bool) -> None:
+    wish = wish_of(prompt)
+    assert [CAST[i].name for i in wish.players] == names and wish.alone == alone
