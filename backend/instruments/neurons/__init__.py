@@ -1,0 +1,1 @@
+"""Neurons: sound that excites chosen neurons of an artificial ear, live."""
