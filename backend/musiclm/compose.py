@@ -57,6 +57,7 @@ ROLES = 6
 Mask = npt.NDArray[np.bool_]
 Lean = npt.NDArray[np.float32]
 
+_UPRIGHT: Lean = np.zeros(SIZE, np.float32)
 _NOBODY_ELSE: Lean = np.where(np.arange(SIZE) == PLAYER, -UNASKED, 0.0).astype(np.float32)
 _GRAVITY: dict[str, Lean] = {  # of codes of pitches, which are those of a piece on C
     mode: np.resize(TONAL_GRAVITY * np.log(key_profile(0, mode)), SIZE).astype(np.float32)
@@ -165,12 +166,12 @@ class Score:
         else:
             mask[:N_LEVELS] = True
 
-    def lean(self, column: int, event: list[int]) -> Lean | None:
+    def lean(self, column: int, event: list[int]) -> Lean:
         """What to add to the logits: of pitches, so that a piece stays in its key, and of players not asked for."""
         if column == 0 and self.wish.alone and self.in_head and len(self.cast) >= len(self.wish.players):
             return _NOBODY_ELSE
         if column != 2 or event[0] >= SETTING or event[0] == BAR or self.mode is None or CAST[event[1]].is_drum:
-            return None
+            return _UPRIGHT
         return _GRAVITY[self.mode]
 
     def append(self, event: list[int]) -> None:
@@ -257,18 +258,16 @@ def _draw_event(
     guided = head.guidance_scale != 1.0
     for column in range(len(FIELDS)):
         logits = stage.heads[column](state)
-        mask = torch.from_numpy(np.stack([r.allowed(column, e) for r, e in zip(rows, events, strict=True)]))
+        so_far = list(zip(rows, events, strict=True))
+        mask = torch.from_numpy(np.stack([row.allowed(column, event) for row, event in so_far])).to(logits.device)
+        lean = torch.from_numpy(np.stack([row.lean(column, event) for row, event in so_far])).to(logits.device)
         drawn = []
         for sampling, wanted in ((head, True), (notes, False)):
             picks = [i for i, row in enumerate(rows) if is_head(row, events[i]) == wanted]
             if picks:
                 both = picks + [len(rows) + i for i in picks] if guided else picks
-                values = guide_logits(logits[both].float(), sampling.guidance_scale)
-                for place, i in enumerate(picks):
-                    lean = rows[i].lean(column, events[i])
-                    if lean is not None:
-                        values[place] += torch.from_numpy(lean).to(values.device)
-                values = values.masked_fill(~mask[picks].to(values.device), -torch.inf)
+                values = guide_logits(logits[both].float(), sampling.guidance_scale) + lean[picks]
+                values = values.masked_fill(~mask[picks], -torch.inf)
                 drawn += list(zip(picks, draw(values, sampling, generator).tolist(), strict=True))
         for i, code in drawn:
             events[i].append(code)

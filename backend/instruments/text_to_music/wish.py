@@ -20,10 +20,11 @@ _KEY = re.compile(
 _MODE = re.compile(
     r"\b(major|minor)\b(?!\s+(?:second|third|sixth|seventh|interval|change|detail|variation)s?\b)", re.IGNORECASE
 )
-_ABSENT = re.compile(r"\b(?:no|not|without(?: any)?)\s+(?:\w+\s+)?$", re.IGNORECASE)
+_ABSENT = re.compile(
+    r"\b(?:no|without)\s+(?:any\s+)?(?:(?:[\w-]+\s+){1,3}(?:or|and|nor)\s+)*(?:[\w-]+\s+)?$", re.IGNORECASE
+)
 _PITCH = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SHIFT = {"": 0, "sharp": 1, "#": 1, "♯": 1, "flat": -1, "b": -1, "♭": -1}
-
 
 _FEW = {"solo", "duo", "duet", "drum solo", "drums only"}
 _OTHERS = {word.lower() for table in (STYLE, ENSEMBLE) for words in table["train"].values() for word in words} - _FEW

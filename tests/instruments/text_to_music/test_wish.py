@@ -70,6 +70,8 @@ def test_a_named_mode_is_read_where_no_key_is(prompt: str, mode: str | None) -> 
         ("rock band with violins", ["violin"], False),
         ("piano, no drums", ["piano"], True),
         ("flute without any drums", ["flute"], True),
+        ("harp without electric guitar or drums", ["harp"], True),
+        ("not loud piano", ["piano"], True),
         ("something for a rainy evening", [], False),
     ],
 )
