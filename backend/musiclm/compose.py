@@ -73,14 +73,14 @@ class Wish:
         tempo: code of the tempo.
         key: index into `backend.musiclm.events.KEYS`.
         mode: "major" or "minor", in a key that is left to the model.
-        players: indices into `backend.musiclm.events.CAST`, in the order in which they are named.
+        players: for each that is named, in order, the indices into `backend.musiclm.events.CAST` it may be.
         alone: others than these hardly join in.
     """
 
     tempo: int | None = None
     key: int | None = None
     mode: Literal["major", "minor"] | None = None
-    players: tuple[int, ...] = ()
+    players: tuple[tuple[int, ...], ...] = ()
     alone: bool = False
 
 
@@ -120,7 +120,7 @@ class Score:
             self._allow_time(mask)
         elif event[0] == PLAYER:
             limit, asked = (len(CAST), 128, ROLES, N_GAINS)[column - 1], self.wish.players[len(self.cast) :]
-            mask[asked[0] if column == 1 and asked else slice(limit)] = True
+            mask[list(asked[0]) if column == 1 and asked else slice(limit)] = True
         elif event[0] == BAR:
             mask[0] = True
         else:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +35,8 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 120  # generous: a test machine may be busy; speed is measured by the benchmarks
 PAGE_MS = 45_000  # a busy two-core machine renders slowly
 
 
@@ -201,3 +208,39 @@ def visitor(context: Any, server: Server) -> Iterator[Any]:
 def outside(address: str, home: str) -> bool:
     """Whether a request leaves this server."""
     return not address.startswith((home, "data:", "blob:", "about:"))
+
+
+@dataclass(frozen=True)
+class RealApp:
+    """``python app.py`` in a process of its own, with the bundled weights."""
+
+    url: str
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def real_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealApp]:
+    """The app as a user starts it, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("app") / "log.txt"
+    environ = os.environ | {"NEUROMUSE_PORT": str(port), "NEUROMUSE_DEVICE": "cpu", "NEUROMUSE_HOST": "127.0.0.1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
+        )
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_S
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{url}/healthz", timeout=5).read()
+                break
+            except OSError:
+                time.sleep(0.25)
+        else:
+            pytest.fail(f"the app does not answer:\n{log.read_text()}")
+        yield RealApp(url, log)
+    finally:
+        process.terminate()
+        process.wait(30)

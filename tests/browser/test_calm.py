@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyloudnorm
@@ -18,13 +10,9 @@ import pytest
 import soundfile
 
 from backend.audio.midi import make_notes, read_midi, to_midi
-from backend.checkpoints import CheckpointStore
-from backend.settings import Settings
 from tests.browser.test_page import violations
 
-ROOT = Path(__file__).resolve().parents[2]
-START_S, JOB_MS = 120, 240_000  # generous: a test machine may be busy; speed is measured by the benchmarks
-HAS_MODEL = "calm.model" in CheckpointStore(extra=Settings.from_env().checkpoint_dirs).names()
+JOB_MS = 240_000  # generous: a test machine may be busy; speed is measured by the benchmarks
 
 HEARD = """() => {
     const road = document.querySelector("nm-road");
@@ -147,37 +135,8 @@ def test_calm_has_no_serious_accessibility_findings_before_and_after(visitor):
     assert violations(page) == []
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """``python app.py`` in a process of its own, on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("calm") / "log.txt"
-    environ = os.environ | {"NEUROMUSE_PORT": str(port), "NEUROMUSE_DEVICE": "cpu", "NEUROMUSE_HOST": "127.0.0.1"}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT
-        )
-    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + START_S
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{url}/healthz", timeout=5).read()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"the app does not answer:\n{log.read_text()}")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.mark.skipif(not HAS_MODEL, reason="the manifest has no checkpoint calm.model")
-def test_two_uploads_become_a_road_and_a_session_that_downloads_as_sound_notes_and_a_sheet(visitor, address, tmp_path):
-    visit = visitor(url=address)
+def test_two_uploads_become_a_road_and_a_session_that_downloads_as_sound_notes_and_a_sheet(visitor, real_app, tmp_path):
+    visit = visitor(url=real_app.url)
     visit.page.set_default_timeout(JOB_MS)
     page = visit.open("/?tab=calm")
     page.wait_for_selector("#calm-first-view .nm-play")
@@ -211,7 +170,7 @@ def test_two_uploads_become_a_road_and_a_session_that_downloads_as_sound_notes_a
     page.press("#calm-minutes input", "Tab")
     page.click("#calm-generate:not([disabled])")
     page.wait_for_selector("#calm-made-session h3:has-text('Your session')")
-    check_session(page, f"{address}/{page.get_attribute('#calm-made-session nm-player', 'src')}")
+    check_session(page, f"{real_app.url}/{page.get_attribute('#calm-made-session nm-player', 'src')}")
 
 
 def check_session(page, wav):

@@ -150,7 +150,7 @@ def test_a_fixed_mode_leaves_the_key_open(stage: Stage) -> None:
 
 
 def test_named_players_come_first_in_their_order_and_mostly_alone(stage: Stage) -> None:
-    wish = Wish(players=(3, DRUM_KIT), alone=True)
+    wish = Wish(players=((3,), (DRUM_KIT,)), alone=True)
     casts = [[int(e[1]) for e in events if e[0] == PLAYER] for events in write(stage, 1.0, 6, wishes=[wish] * 6)]
     assert all(cast[:2] == [3, DRUM_KIT] for cast in casts)
     free = [sum(e[0] == PLAYER for e in events) for events in write(stage, 1.0, 6)]

@@ -31,14 +31,26 @@ _OTHERS = {word.lower() for table in (STYLE, ENSEMBLE) for words in table["train
 _COMPANY = re.compile(
     rf"\b(?:{'|'.join(map(re.escape, sorted(_OTHERS)))}|band|orchestra|ensemble|accompan\w+)\b", re.IGNORECASE
 )
-_CALLED = {name.lower(): i for i, who in enumerate(CAST) for name in (who.name, *who.synonyms)}
+
+
+def _callings() -> dict[str, tuple[int, ...]]:
+    """What instruments are called, and who it may be: a name is one of them, "guitar" any whose name ends with it."""
+    exact = {name.lower(): (i,) for i, who in enumerate(CAST) for name in (who.name, *who.synonyms)}
+    kinds: dict[str, tuple[int, ...]] = {}
+    for i, who in enumerate(CAST):
+        kind = who.name.split()[-1]
+        kinds[kind] = (*kinds.get(kind, ()), i)
+    return kinds | exact
+
+
+_CALLED = _callings()
 _PLAYER = re.compile(
     rf"\b({'|'.join(re.escape(name) for name in sorted(_CALLED, key=len, reverse=True))})s?\b", re.IGNORECASE
 )
 
 
-def players_of(prompt: str) -> tuple[int, ...]:
-    """Indices into `CAST` of the instruments the prompt names, each once, in order; "no drums" names none."""
+def players_of(prompt: str) -> tuple[tuple[int, ...], ...]:
+    """Whom the prompt names, each once, in order, as indices into `CAST`; "no drums" names nobody."""
     found = (m for m in _PLAYER.finditer(prompt) if not _ABSENT.search(prompt[: m.start()]))
     return tuple(dict.fromkeys(_CALLED[m[1].lower()] for m in found))[:MOST_PLAYERS]
 

@@ -77,4 +77,10 @@ def test_a_named_mode_is_read_where_no_key_is(prompt: str, mode: str | None) -> 
 )
 def test_named_instruments_are_read_in_order(prompt: str, names: list[str], alone: bool) -> None:
     wish = wish_of(prompt)
-    assert [CAST[i].name for i in wish.players] == names and wish.alone == alone
+    assert [CAST[who[0]].name for who in wish.players] == names and wish.alone == alone
+
+
+def test_a_kind_of_instrument_may_be_any_of_it() -> None:
+    (who,) = wish_of("a guitar by the fire").players
+    assert len(who) > 2 and all(CAST[i].name.endswith("guitar") for i in who)
+    assert len(wish_of("piano and bass").players) == 2
