@@ -126,7 +126,8 @@ def build(args: argparse.Namespace) -> Iterator[tuple[int, int]]:
     """Make every clip that is missing, yielding (done, total) as clips are written."""
     args.out.mkdir(parents=True, exist_ok=True)
     plan = _plan(args)
-    orders = {"clips.jsonl": clip_order(args.hours, args.seed), "silent.jsonl": silent_order(args.silent_hours)}
+    audible = [clip for clip in clip_order(args.hours, args.seed) if clip.split("_")[0] in args.splits]
+    orders = {"clips.jsonl": audible, "silent.jsonl": silent_order(args.silent_hours)}
     start = (args.data, args.out, args.seed, plan["pieces"], [Path(p) for p in plan["soundfonts"]])
     count, total = 0, sum(map(len, orders.values()))
     for name, order in orders.items():
@@ -168,6 +169,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS, help="make only the clips of these")
     parser.add_argument("--soundfont", type=Path, action="append", default=[], help="use this soundfont (repeatable)")
     parser.add_argument("--cached-only", action="store_true", help="use only scores parsed before")
     parser.add_argument("--recaption", action="store_true", help="only reword the captions of a finished build")

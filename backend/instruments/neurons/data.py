@@ -31,7 +31,9 @@ SILENT = 0.003  # peak below which an excerpt is drawn again
 HELD_OUT = 8  # one in so many files that belong to no corpus validates
 
 MAX_SHIFT = 4  # bins up or down
-GAIN_DB = (-16.0, 2.0)
+LEVEL_RMS, MAX_GAIN = 0.1, 30.0
+GAIN_DB = (-12.0, 6.0)
+NOISY = 0.5  # share of the batches with noise; the others keep the digital silence that synthesised loops have
 NOISE_DB = (-100.0, -55.0)
 TILT = 0.5
 MASKED_BINS, MASKED_FRAMES = 24, 24
@@ -150,19 +152,22 @@ class Listening:
         return list(chosen.values())
 
     def batch(self, rng: np.random.Generator, n: int, length: int) -> Tensor:
-        """``[n, length]`` excerpts of different pieces; nearly silent ones are drawn again a few times."""
+        """``[n, length]`` excerpts of different pieces, levelled; nearly silent ones are drawn again a few times."""
         rows = []
         for source in self.sources(rng, n):
             for _ in range(4):
                 excerpt = source.draw(rng, length)
                 if np.abs(excerpt).max() > SILENT:
                     break
-            rows.append(excerpt)
+            rows.append(levelled(excerpt))
         return torch.from_numpy(np.stack(rows))
 
 
 def augment(audio: Tensor, bins: int, frames: int, rng: np.random.Generator) -> dict[str, Tensor]:
     """A training batch: level, polarity, tilt and noise of the sound; shift and masks for its scalogram.
+
+    All excerpts of a batch are changed alike. What differs between them is a clue by which the right encoding is found
+    among the candidates, and an ear that can tell them apart by their hiss need not listen to the music.
 
     Args:
         audio: ``[batch, samples]``.
@@ -170,23 +175,29 @@ def augment(audio: Tensor, bins: int, frames: int, rng: np.random.Generator) -> 
         frames: of the scalogram.
         rng: draws everything.
     """
-    n = len(audio)
-    levels = rng.uniform(*GAIN_DB, n), rng.uniform(*NOISE_DB, n), rng.uniform(-TILT, TILT, n)
-    gain, noise, tilt = (torch.from_numpy(x.astype(np.float32))[:, None] for x in levels)
-    gain, noise = 10 ** (gain / 20), 10 ** (noise / 20)
-    sign = torch.from_numpy(rng.choice(np.array([-1, 1], np.float32), n))[:, None]
+    n, length = audio.shape
+    gain = float(rng.choice([-1, 1]) * 10 ** (rng.uniform(*GAIN_DB) / 20))
+    tilt = float(rng.uniform(-TILT, TILT))
     before = torch.nn.functional.pad(audio, (1, 0))[:, :-1]
-    length = audio.shape[1]
-    noisy = torch.from_numpy(rng.standard_normal(2 * length, dtype=np.float32))
-    # The same noise for all, begun elsewhere: drawing it would take a tenth of the step.
-    hiss = torch.stack([noisy[start : start + length] for start in rng.integers(0, length, n)])
-    heights, widths = rng.integers(0, MASKED_BINS + 1, n), rng.integers(0, MASKED_FRAMES + 1, n)
-    lows, starts = rng.integers(0, bins - heights + 1), rng.integers(0, frames - widths + 1)
+    changed = (audio + tilt * before) * (gain / (1 + abs(tilt)))
+    if rng.random() < NOISY:
+        noisy = torch.from_numpy(rng.standard_normal(2 * length, dtype=np.float32))
+        # The same noise for all, begun elsewhere: drawing it would take a tenth of the step.
+        hiss = torch.stack([noisy[start : start + length] for start in rng.integers(0, length, n)])
+        changed = changed + hiss * 10 ** (float(rng.uniform(*NOISE_DB)) / 20)
+    height, width = int(rng.integers(0, MASKED_BINS + 1)), int(rng.integers(0, MASKED_FRAMES + 1))
+    low, start = int(rng.integers(0, bins - height + 1)), int(rng.integers(0, frames - width + 1))
     return {
-        "audio": (audio + tilt * before) * sign * gain / (1 + tilt.abs()) + hiss * noise,
-        "shift": torch.from_numpy(rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, n)),
-        "mask": torch.from_numpy(np.stack([lows, heights, starts, widths], 1)),
+        "audio": changed,
+        "shift": torch.full((n,), int(rng.integers(-MAX_SHIFT, MAX_SHIFT + 1))),
+        "mask": torch.tensor([low, height, start, width]).repeat(n, 1),
     }
+
+
+def levelled(excerpt: FloatArray) -> FloatArray:
+    """At `LEVEL_RMS`, so that loudness tells no two excerpts apart; a nearly silent one is not blown up."""
+    rms = float(np.sqrt(np.mean(np.square(excerpt, dtype=np.float64))))
+    return excerpt * np.float32(min(LEVEL_RMS / max(rms, 1e-9), MAX_GAIN))
 
 
 def _clips(folder: Path, taste: str, split: str) -> Iterator[Clip]:
