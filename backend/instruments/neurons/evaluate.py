@@ -1,9 +1,9 @@
 """How well the ears do: ``python -m backend.instruments.neurons.evaluate`` ends stdout with one JSON object.
 
-Excitation is measured on the bundled loops and needs nothing else. With ``--corpus DIR`` (of `backend.corpus.build`,
-whose valid and test pieces no ear was trained on) the ears are also asked what they learned: InfoNCE on held-out
-pieces, and linear probes with few labels. Beside each figure stands what it must beat: ascent without regularisers, an
-ear with random weights, chance, log-mel statistics, and a supervised net of the same size.
+With ``--corpus DIR`` (of `backend.corpus.build`, whose valid and test pieces no ear was trained on) gains are in
+deviations over its sounds, otherwise over the bundled loops; and the ears are also asked what they learned: InfoNCE on
+held-out pieces, and linear probes with few labels. Beside each figure stands what it must beat: ascent without
+regularisers, an ear with random weights, chance, log-mel statistics, and a supervised net of the same size.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from backend.checkpoints import CheckpointStore
 from backend.engine.devices import set_threads
 from backend.instruments.neurons.cpc import Cpc
 from backend.instruments.neurons.data import Listening
 from backend.instruments.neurons.ear import Ear
-from backend.instruments.neurons.excitation import UNREGULARISED, Excited, excite, random_targets, summary
+from backend.instruments.neurons.excitation import UNREGULARISED, Excited, excite, random_targets, spread, summary
+from backend.instruments.neurons.loops import LOOPS, Meter, make_loop
 from backend.instruments.neurons.networks import EARS, EarNetwork, load_ear
+from backend.instruments.neurons.normalise import NeuronScale, measure
 from backend.instruments.neurons.probing import FIELDS, accuracies, labelled
 from backend.settings import Settings
 
@@ -34,26 +37,42 @@ logger = logging.getLogger(__name__)
 LABELS = (2, 5, 20)
 CANDIDATES = 32
 BATCHES = 8
+SOUNDS, BATCH = 64, 8
 
 
-def random_ear(like: Ear) -> EarNetwork:
-    """An ear of the same architecture with its first weights, its neurons' scale measured over the bundled loops."""
+def random_ear(like: Ear, sounds: Tensor) -> EarNetwork:
+    """An ear of the same architecture with its first weights, its neurons' scale measured over ``sounds``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return EarNetwork(Ear(like.config), "random")
+        ear = Ear(like.config)
+    return EarNetwork(ear, "random", measure(EarNetwork(ear, "", NeuronScale({}, {})), sounds.split(BATCH)))
 
 
-def excitation(ears: dict[str, EarNetwork], targets: int, updates: int) -> dict[str, Any]:
+def held_out_sounds(corpus: Path | None, taste: str, sample_rate: int) -> Tensor:
+    """Sounds ``[n, samples]`` of the length of a loop: of the corpus's validation pieces, or else the bundled loops."""
+    if corpus is None:
+        loops = [make_loop(name, Meter(), sample_rate).samples[0] for name in LOOPS]
+        return torch.from_numpy(np.stack(loops))
+    heard = Listening([corpus], taste, "valid", sample_rate)
+    rng, n = np.random.default_rng(2), min(16, heard.pieces)
+    length = round(Meter().seconds * sample_rate)
+    return torch.cat([heard.batch(rng, n, length) for _ in range(SOUNDS // n)])
+
+
+def excitation(ears: dict[str, EarNetwork], corpus: Path | None, targets: int, updates: int) -> dict[str, Any]:
     """All figures of excitation, over the targets of both ears together and by ear."""
     rows: dict[str, list[Excited]] = {"default": [], "unregularised": [], "random_ear": []}
     by_ear = {}
     for number, (name, network) in enumerate(ears.items()):
         share = targets // len(ears) + (number < targets % len(ears))
         chosen = random_targets(network, share, np.random.default_rng(number))
+        sounds = held_out_sounds(corpus, name.partition(":")[2], network.sample_rate)
+        untrained = random_ear(network.ear, sounds)
+        spreads = spread(network, chosen, sounds)
         found = {
-            "default": excite(network, chosen, updates),
-            "unregularised": excite(network, chosen, updates, UNREGULARISED),
-            "random_ear": excite(random_ear(network.ear), chosen, updates),
+            "default": excite(network, chosen, spreads, updates),
+            "unregularised": excite(network, chosen, spreads, updates, UNREGULARISED),
+            "random_ear": excite(untrained, chosen, spread(untrained, chosen, sounds), updates),
         }
         by_ear[name] = summary(found["default"])
         for kind, excited in found.items():
@@ -108,7 +127,7 @@ def evaluate(options: argparse.Namespace) -> dict[str, Any]:
     for name, (checkpoint, label) in EARS.items():
         model, scale = load_ear(store, checkpoint, cpu)
         models[name], ears[name] = model, EarNetwork(model.ear, label, scale)
-    figures = excitation(ears, options.targets, options.updates)
+    figures = excitation(ears, options.corpus, options.targets, options.updates)
     if options.corpus is not None:
         figures["info_nce"] = {
             name: info_nce(model, options.corpus, name.partition(":")[2]) for name, model in models.items()
@@ -132,7 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; ends stdout with one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m backend.instruments.neurons.evaluate", description=__doc__)
     parser.add_argument("--targets", type=int, default=52, help="random targets, over all layers of both ears")
-    parser.add_argument("--updates", type=int, default=50, help="of each target; 25 are a pass of a live session")
+    parser.add_argument(
+        "--updates", type=int, default=75, help="of each target; 25 are a pass of a live session"
+    )
     parser.add_argument("--corpus", type=Path, help="held-out pieces for InfoNCE and probes")
     parser.add_argument("--supervised-steps", type=int, default=150)
     options = parser.parse_args(arguments)

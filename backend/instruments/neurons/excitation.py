@@ -1,9 +1,11 @@
 """How well the optimiser excites what it is asked to: gain, robustness and specificity over random targets.
 
-A target is one channel of a random layer. Its gain is the rise of its mean activation over the start, in deviations
-over the validation set; robust is what is left of that when start and result are both moved in time and pitch by
-amounts the optimiser never drew, as sound, not as scalogram; specific is a target that rose more than the other
-channels of its layer.
+Targets are what a click on the map or the console can name: a channel, a range of its pitches, or a single neuron, over
+the whole loop or in a part of it, the layers in turn. A target's activation in a sound is one number, the mean of its
+neurons over its region. Gain is its rise over the start, in its own deviations over held-out sounds; beside it stands
+the mean of the single neurons' rises, in theirs. Robust is the share of the gain that is left when start and result are
+both moved in time and pitch by amounts that were not drawn in the ascent, as sound and not as scalogram. Specific is a
+target that rose more than the same region of its layer's other channels.
 """
 
 from __future__ import annotations
@@ -22,14 +24,18 @@ from torch import Tensor
 from backend.audio.waveform import Waveform
 from backend.instruments.neurons.loops import LOOPS, Meter, make_loop
 from backend.instruments.neurons.networks import OpenNetwork
-from backend.instruments.neurons.objective import layer_sizes
+from backend.instruments.neurons.objective import coverage, layer_sizes
 from backend.instruments.neurons.optimise import Optimiser
 from backend.instruments.neurons.settings import Settings, Target
 
 logger = logging.getLogger(__name__)
 
-SEMITONES = (-1.5, -0.75, 0.75, 1.5)
-"""Unseen shifts of pitch; the defaults draw whole bins within one semitone of the scalogram."""
+SEMITONES = (-1.0, -0.35, 0.35, 1.0)
+"""Unseen shifts of pitch; the ascent draws whole bins of the scalogram."""
+
+KINDS = ("channel", "pitches", "neuron")
+PITCHES = 1 / 4
+"""Share of the pitch axis, and, in a part of the loop, of the loop."""
 
 UNREGULARISED: Mapping[str, Any] = {
     "momentum": 0.0, "time_shift": 0.0, "pitch_shift": 0.0, "mask_time": 0.0, "mask_pitch": 0.0,
@@ -44,7 +50,8 @@ class Excited:
 
     Attributes:
         layer: of the target.
-        gain: rise in deviations.
+        gain: rise in deviations of the target's activation over held-out sounds.
+        neurons: mean rise of its neurons, in deviations of each, as the console shows it.
         robust: share of the gain that is left under unseen shifts, averaged over them.
         rank: share of the layer's other channels that rose less.
         change: root mean square distance from the start over the start's own.
@@ -52,40 +59,73 @@ class Excited:
 
     layer: str
     gain: float
+    neurons: float
     robust: float
     rank: float
     change: float
 
 
 def random_targets(network: OpenNetwork, n: int, rng: np.random.Generator) -> list[Target]:
-    """``n`` channels, the layers in turn so that all are among them; the scalogram is heard, not a layer to excite."""
-    silence = torch.zeros(1, network.sample_rate)
-    sizes = layer_sizes(network, network.scalogram(silence))
+    """``n`` regions, layers and kinds in turn so that all are among them, every other one in a part of the loop.
+
+    The scalogram is what is heard, not a layer to excite.
+    """
+    sizes = layer_sizes(network, network.scalogram(torch.zeros(1, network.sample_rate)))
     layers = [name for name in network.layers if name != "scalogram"]
-    order = [layers[i % len(layers)] for i in range(n)]
-    return [Target(layer=layer, channel=int(rng.integers(sizes[layer].channels))) for layer in order]
+    chosen = []
+    for number in range(n):
+        layer = layers[number % len(layers)]
+        size, kind = sizes[layer], KINDS[(number + number // len(layers)) % len(KINDS)]
+        height = {"channel": size.pitch, "pitches": max(1, round(size.pitch * PITCHES)), "neuron": 1}[kind]
+        low = int(rng.integers(size.pitch - height + 1))
+        begin = float(rng.uniform())
+        chosen.append(
+            Target(
+                layer=layer,
+                channel=int(rng.integers(size.channels)),
+                pitch=None if height == size.pitch else (low, low + height),
+                time=(begin, (begin + PITCHES) % 1.0) if number % 2 else None,
+            )
+        )
+    return chosen
+
+
+@torch.no_grad()
+def spread(network: OpenNetwork, targets: Sequence[Target], sounds: Tensor) -> list[float]:
+    """Deviation of each target's activation over sounds ``[n, samples]`` of the length of a loop."""
+    rows = []
+    for sound in sounds:
+        found = network.respond(network.scalogram(sound[None]))
+        scaled = {name: network.normaliser.apply(name, value.float())[0] for name, value in found.items()}
+        rows.append([float(_region(scaled[t.layer], t, 0.0)[int(t.channel or 0)]) for t in targets])
+    return [float(value) for value in np.std(rows, 0)]
 
 
 def excite(
-    network: OpenNetwork, targets: Sequence[Target], updates: int, changes: Mapping[str, Any] | None = None
+    network: OpenNetwork,
+    targets: Sequence[Target],
+    spreads: Sequence[float],
+    updates: int,
+    changes: Mapping[str, Any] | None = None,
 ) -> list[Excited]:
     """Optimise for each target alone, starting from the bundled loops in turn (two bars at 120 bpm).
 
     Args:
         network: who listens.
         targets: what is to rise.
+        spreads: of each, from `spread`.
         updates: of each; 25 are a pass of a live session on one thread.
         changes: of the default settings.
     """
     names, done = list(LOOPS), []
-    for number, target in enumerate(targets):
+    for number, (target, deviation) in enumerate(zip(targets, spreads, strict=True)):
         start = make_loop(names[number % len(names)], Meter(), network.sample_rate)
         settings = dataclasses.replace(Settings(targets=(target,)), **(changes or {}))
         optimiser = Optimiser(network, start, settings, number, normaliser=network.normaliser)
         for _ in range(updates):
             optimiser.step()
-        done.append(_judged(network, target, start, optimiser, np.random.default_rng([7, number])))
-        logger.info("%s %d: %s", target.layer, target.channel or 0, done[-1])
+        done.append(_judged(network, target, deviation, start, optimiser, np.random.default_rng([7, number])))
+        logger.info("%s: %s", target, done[-1])
     return done
 
 
@@ -94,6 +134,7 @@ def summary(excited: Sequence[Excited]) -> dict[str, float]:
     rose = [one for one in excited if one.gain > 0]
     return {
         "gain_median": float(np.median([one.gain for one in excited])),
+        "gain_median_single_neurons": float(np.median([one.neurons for one in excited])),
         "gain_lower_quartile": float(np.quantile([one.gain for one in excited], 0.25)),
         "robust_share": float(np.median([one.robust for one in rose])) if rose else 0.0,
         "specificity": float(np.mean([one.rank for one in excited])),
@@ -103,33 +144,50 @@ def summary(excited: Sequence[Excited]) -> dict[str, float]:
 
 
 def _judged(
-    network: OpenNetwork, target: Target, start: Waveform, optimiser: Optimiser, rng: np.random.Generator
+    network: OpenNetwork,
+    target: Target,
+    deviation: float,
+    start: Waveform,
+    optimiser: Optimiser,
+    rng: np.random.Generator,
 ) -> Excited:
     before = torch.from_numpy(start.samples[0])
     after = torch.from_numpy(optimiser.audio().samples[0])  # what is played: levelled and limited
     channel = int(target.channel or 0)
-    rises = _channels(network, target.layer, after) - _channels(network, target.layer, before)
-    gain = float(rises[channel])
+    rises = _channels(network, target, after) - _channels(network, target, before)
+    rise = float(rises[channel])
     left = []
     for semitones in SEMITONES:
-        shift = int(rng.integers(len(before)))
-        found = [_channels(network, target.layer, _moved(x, shift, semitones))[channel] for x in (after, before)]
-        left.append(float(found[0] - found[1]))
+        share = float(rng.uniform())
+        moved = [_channels(network, target, _moved(sound, share, semitones), share) for sound in (after, before)]
+        left.append(float((moved[0] - moved[1])[channel]))
     others = torch.cat([rises[:channel], rises[channel + 1 :]])
     rank = float((others < rises[channel]).float().mean()) if len(others) else 1.0
     change = optimiser.change_rms() / max(float(before.square().mean().sqrt()), 1e-9)
-    return Excited(target.layer, gain, float(np.mean(left)) / max(gain, 1e-9), rank, change)
+    robust = float(np.mean(left)) / rise if rise > 0 else 0.0
+    return Excited(target.layer, rise / max(deviation, 1e-9), rise, robust, rank, change)
 
 
 @torch.no_grad()
-def _channels(network: OpenNetwork, layer: str, loop: Tensor) -> Tensor:
-    """Mean normalised activation of every channel, ``[channels]``."""
-    found = network.respond(network.scalogram(loop[None]), (layer,))[layer]
-    out: Tensor = network.normaliser.apply(layer, found.float())[0].mean((1, 2))
+def _channels(network: OpenNetwork, target: Target, loop: Tensor, shift: float = 0.0) -> Tensor:
+    """Every channel's mean activation in the target's region, ``[channels]``; the loop begins ``shift`` late."""
+    found = network.respond(network.scalogram(loop[None]), (target.layer,))[target.layer]
+    return _region(network.normaliser.apply(target.layer, found.float())[0], target, shift)
+
+
+def _region(scaled: Tensor, target: Target, shift: float) -> Tensor:
+    """The mean over a region of normalised activations ``[channels, pitch, time]``: ``[channels]``."""
+    low, high = target.pitch or (0, scaled.shape[1])
+    over_time = scaled[:, low:high].mean(1)
+    if target.time is None:
+        return over_time.mean(1)
+    region = coverage(*target.time, [shift], scaled.shape[2])[0].to(scaled)
+    out: Tensor = (over_time * region).sum(1) / region.sum()
     return out
 
 
-def _moved(loop: Tensor, shift: int, semitones: float) -> Tensor:
-    """A loop played from elsewhere, and faster or slower as a tape: pitch and tempo move together."""
+def _moved(loop: Tensor, share: float, semitones: float) -> Tensor:
+    """A loop that begins later, and is played faster or slower as a tape: pitch and tempo move together."""
     length = round(len(loop) / 2 ** (semitones / 12))
-    return torch.from_numpy(resample(np.roll(loop.numpy(), shift), length).astype(np.float32))
+    rolled = np.roll(loop.numpy(), round(share * len(loop)))
+    return torch.from_numpy(resample(rolled, length).astype(np.float32))

@@ -19,7 +19,7 @@ from backend.instruments.neurons import probing
 from backend.instruments.neurons.architecture import TINY
 from backend.instruments.neurons.cpc import Cpc
 from backend.instruments.neurons.ear import Ear
-from backend.instruments.neurons.excitation import UNREGULARISED, Excited, excite, random_targets, summary
+from backend.instruments.neurons.excitation import UNREGULARISED, Excited, excite, random_targets, spread, summary
 from backend.instruments.neurons.networks import EARS, EarNetwork
 from backend.instruments.neurons.probing import Labelled, accuracies, labelled
 from backend.instruments.neurons.train import CARD
@@ -34,23 +34,37 @@ def network() -> EarNetwork:
     return EarNetwork(Ear(CONFIG), "tiny")
 
 
-def test_random_targets_are_channels_of_all_layers_but_the_scalogram(network: EarNetwork) -> None:
-    targets = random_targets(network, 11, np.random.default_rng(0))
+def test_random_targets_are_of_all_kinds_in_all_layers_but_the_scalogram(network: EarNetwork) -> None:
+    targets = random_targets(network, 24, np.random.default_rng(0))
     assert {target.layer for target in targets} == set(network.layers) - {"scalogram"}
-    assert all(target.channel is not None and target.pitch is None for target in targets)
-    assert targets == random_targets(network, 11, np.random.default_rng(0))
+    assert all(target.channel is not None for target in targets)
+    assert {target.time is None for target in targets} == {True, False}
+    heights = {target.pitch[1] - target.pitch[0] for target in targets if target.pitch is not None}
+    assert 1 in heights and len(heights) > 1 and any(target.pitch is None for target in targets)
+    assert targets == random_targets(network, 24, np.random.default_rng(0))
 
 
 def test_what_is_excited_has_gained_and_an_optimiser_that_did_nothing_has_not(network: EarNetwork) -> None:
     targets = random_targets(network, 3, np.random.default_rng(1))
-    rose = summary(excite(network, targets, updates=12, changes=UNREGULARISED))
-    still = summary(excite(network, targets, updates=1, changes={"learning_rate": 0.0}))
+    rose = summary(excite(network, targets, [1.0] * 3, updates=12, changes=UNREGULARISED))
+    still = summary(excite(network, targets, [1.0] * 3, updates=1, changes={"learning_rate": 0.0}))
     assert rose["gain_median"] > 5 * abs(still["gain_median"]) and rose["change_median"] > 0.05
     assert rose["specificity"] > 0.5
 
 
+def test_a_targets_deviation_is_that_of_its_activation_over_the_sounds(network: EarNetwork) -> None:
+    targets = random_targets(network, 4, np.random.default_rng(2))
+    one = torch.from_numpy(np.random.default_rng(3).standard_normal(2 * RATE).astype(np.float32) / 10)
+    assert spread(network, targets, torch.stack([one, one])) == pytest.approx([0] * 4, abs=1e-5)
+    assert min(spread(network, targets, torch.stack([one, one / 10]))) > 0.001
+
+
 def test_the_summary_counts_only_what_rose_as_robust() -> None:
-    rows = [Excited("a", 4.0, 0.8, 1.0, 0.1), Excited("b", 2.0, 0.6, 0.5, 0.1), Excited("c", -1.0, -9.0, 0.0, 0.1)]
+    rows = [
+        Excited("a", 4.0, 2.0, 0.8, 1.0, 0.1),
+        Excited("b", 2.0, 1.0, 0.6, 0.5, 0.1),
+        Excited("c", -1.0, -1.0, 0.0, 0.0, 0.1),
+    ]
     figures = summary(rows)
     assert figures["gain_median"] == 2 and figures["robust_share"] == pytest.approx(0.7)
     assert figures["specificity"] == pytest.approx(0.5) and figures["specificity_first"] == pytest.approx(1 / 3)
