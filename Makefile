@@ -1,6 +1,6 @@
 # make app    serve the page on http://localhost:7860
 # make test   lint, types, floors and every test
-# make bench  run the benchmarks, rewrite docs/benchmarks.md (CORPUS=DIR REAL=DIR for those on held-out sound)
+# make bench  run the benchmarks, rewrite docs/benchmarks.md (CORPUS=DIR REAL=DIR HELD_OUT=DIR for those on held-out sound)
 # make lint   format, lint, types and floors only
 # make lock   resolve requirements.in again (UPGRADE=--upgrade for newer versions)
 #
@@ -23,7 +23,7 @@ test: lint
 	$(PY) -m pytest
 
 bench: $(READY)
-	$(PY) -m tests.benchmarks $(if $(CORPUS),--corpus $(CORPUS)) $(if $(REAL),--real $(REAL))
+	$(PY) -m tests.benchmarks $(if $(CORPUS),--corpus $(CORPUS)) $(if $(REAL),--real $(REAL)) $(if $(HELD_OUT),--held-out $(HELD_OUT))
 
 lint: $(READY)
 	$(PY) -m ruff check .

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backend.audio.midi import Notes, program_name
-from backend.audio.spectral import LogMel, cqt_chroma
+from backend.audio.spectral import LogMel, cqt_chroma, cqt_magnitude
 from backend.audio.waveform import Waveform
 
 if TYPE_CHECKING:
@@ -171,6 +171,81 @@ def training_curve(
     figure.update_xaxes(title_text="Step")
     figure.update_yaxes(title_text=y_title, type="log" if log_y else "linear")
     return figure
+
+
+def scalograms(before: Waveform, after: Waveform, titles: tuple[str, str] = ("Before", "After")) -> go.Figure:
+    """Constant-Q magnitudes of two loops one above the other, in dB below the loudest cell of both."""
+    from plotly.subplots import make_subplots
+
+    levels = [20 * np.log10(np.maximum(cqt_magnitude(loop, hop=256), 1e-6)) for loop in (before, after)]
+    loudest = max(float(level.max()) for level in levels)
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.14, subplot_titles=titles)
+    figure.update_layout(_layout("What the loop was and what it became"), height=440)
+    for row, (loop, level) in enumerate(zip((before, after), levels, strict=True), 1):
+        image = reduce_columns(np.clip(level - max(loudest, -60.0), -RANGE_DB, 0))
+        trace = _image(image, loop.duration_s, "", "Magma", "dB", (-RANGE_DB, 0)).data[0]
+        trace.showscale = row == 1
+        figure.add_trace(trace, row=row, col=1)
+        octaves = list(range(0, image.shape[0], 36))
+        names = [f"C{1 + octave}" for octave in range(len(octaves))]
+        figure.update_yaxes(tickvals=octaves, ticktext=names, gridcolor=GRID, row=row, col=1)
+    figure.update_xaxes(title_text="Time (s)", automargin=True, row=2, col=1)
+    return figure
+
+
+def activation_curve(passes: Sequence[float], series: Mapping[str, Sequence[float]]) -> go.Figure:
+    """How much the targets heard, in deviations above silence, pass after pass; see `training_curve`."""
+    figure = training_curve(passes, series, "How much the chosen neurons hear", "Deviations above silence")
+    figure.update_xaxes(title_text="Pass")
+    figure.update_layout(showlegend=len(series) > 1)
+    return figure
+
+
+def transfer_spectrograms(
+    before: npt.ArrayLike, after: npt.ArrayLike, difference: npt.ArrayLike, duration_s: float
+) -> go.Figure:
+    """Log-mel spectrograms of a song before and after a transfer, and what was added or taken away.
+
+    Args:
+        before: ``[bands, frames]`` in dB below full scale, bands from 30 Hz to 16 kHz.
+        after: likewise, of the result.
+        difference: after less before, in dB; the scale ends at ±40.
+        duration_s: of the time axis.
+    """
+    from plotly.subplots import make_subplots
+
+    titles = ("Before", "After", "Added (bright) or taken away (dark)")
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=titles)
+    figure.update_layout(_layout(""), height=560)
+    images = [np.asarray(image, np.float32) for image in (before, after, difference)]
+    loudest = max(-60.0, *(float(image.max(initial=-RANGE_DB)) for image in images[:2]))
+    limits = ((-60, 0), (-60, 0), (-40, 40))
+    for row, (image, (low, high)) in enumerate(zip(images, limits, strict=True), 1):
+        # Differences are averaged: the largest of neighbours would hide what was taken away.
+        cells = reduce_columns(image - loudest) if row < 3 else _mean_columns(image)
+        colours = "Cividis" if row == 3 else "Magma"
+        trace = _image(np.clip(cells, low, high), duration_s, "", colours, "dB", (low, high)).data[0]
+        trace.showscale = row > 1
+        trace.colorbar.update(len=0.6 if row == 2 else 0.28, y=0.7 if row == 2 else 0.14, thickness=12)
+        figure.add_trace(trace, row=row, col=1)
+        low_mel, high_mel = (float(2595 * np.log10(1 + edge / 700)) for edge in (30.0, 16_000.0))
+        mels = np.linspace(low_mel, high_mel, image.shape[0] + 2)[1:-1]
+        ticks = (100, 500, 2000, 8000)
+        rows = np.interp(ticks, 700 * (10 ** (mels / 2595) - 1), np.arange(len(mels)))
+        names = [f"{f // 1000} kHz" if f >= 1000 else f"{f} Hz" for f in ticks]
+        figure.update_yaxes(tickvals=rows.tolist(), ticktext=names, showgrid=False, row=row, col=1)
+    figure.update_xaxes(title_text="Time (s)", automargin=True, row=3, col=1)
+    figure.update_annotations(font_size=13)
+    return figure
+
+
+def _mean_columns(values: npt.NDArray[Any], columns: int = MAX_COLUMNS) -> npt.NDArray[Any]:
+    """``[rows, n]`` → ``[rows, ≤ columns]`` by the mean of neighbours."""
+    n = values.shape[1]
+    if n <= columns:
+        return values
+    edges = np.linspace(0, n, columns + 1).astype(int)
+    return np.add.reduceat(values, edges[:-1], axis=1) / np.diff(edges)
 
 
 def confusion(matrix: npt.ArrayLike, labels: Sequence[str], title: str = "Confusion") -> go.Figure:

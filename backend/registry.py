@@ -27,7 +27,9 @@ class Entry:
 
 INSTRUMENTS = (
     Entry("text_to_music", "Text to music", "backend.instruments.text_to_music.instrument:TextToMusic"),
+    Entry("genre_transfer", "Genre transfer", "backend.instruments.genre_transfer.instrument:GenreTransfer"),
     Entry("calm", "Calm", "backend.instruments.calm.instrument:Calm"),
+    Entry("neurons", "Neurons", "backend.instruments.neurons.instrument:Neurons"),
 )
 
 

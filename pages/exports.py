@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 FORMATS = ("wav", "flac", "mp3")
 NOTES = "mid"  # beside the sound, where an instrument works on notes
 SHEET = "html"  # a printable page about the result, where an instrument writes one
+FRAMES = "u8"  # what is shown in time with the first variation, for a script of the page
 N_PEAKS = 160  # bars of the player's waveform
 KEPT_A_SESSION = 12  # results on a shelf; older ones are deleted when a new one comes
 GRACE_S = 900.0  # a phone that slept drops its connection too: its files wait this long
@@ -63,7 +64,14 @@ class Exports:
         self._provenance: dict[str, dict[str, Any]] = {}
 
     def save(
-        self, session: str, result: Result, *, shelf: str = "", kept: int = KEPT_A_SESSION, sheet: str = ""
+        self,
+        session: str,
+        result: Result,
+        *,
+        shelf: str = "",
+        kept: int = KEPT_A_SESSION,
+        sheet: str = "",
+        frames: bytes = b"",
     ) -> Saved:
         """Write every variation as WAV, and its notes as MIDI, with provenance.
 
@@ -73,6 +81,7 @@ class Exports:
             shelf: where in the session; results of one shelf never push out those of another.
             kept: results that stay on that shelf, this one included.
             sheet: a page of HTML about the first variation.
+            frames: bytes beside the first variation, served as they are and not offered as a download.
 
         Raises:
             AudioError: the disk is full or cannot be written.
@@ -90,6 +99,8 @@ class Exports:
             if number == 1 and sheet:
                 self._write(folder / f"{number}.{SHEET}", sheet.encode())
                 formats = (*formats, SHEET)
+            if number == 1 and frames:
+                self._write(folder / f"{number}.{FRAMES}", frames)
             clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform), formats))
         return Saved(token, tuple(clips))
 
@@ -125,9 +136,9 @@ class Exports:
             AudioError: it cannot be encoded or written.
         """
         known = self._root is not None and re.fullmatch(r"[A-Za-z0-9_-]{22}", token)
-        if not known or self._root is None or file_format not in (*FORMATS, NOTES, SHEET):
+        if not known or self._root is None or file_format not in (*FORMATS, NOTES, SHEET, FRAMES):
             return None
-        if file_format in (NOTES, SHEET):
+        if file_format in (NOTES, SHEET, FRAMES):
             written = self._root / token / f"{clip:d}.{file_format}"
             return written if written.is_file() else None
         wav = self._root / token / f"{clip:d}.wav"

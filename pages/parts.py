@@ -160,14 +160,18 @@ def card(clip: Clip, label: str, stem: str = "", more: str = "", stays: str = ""
 
 
 def links(clip: Clip, label: str, stem: str) -> str:
-    """Downloads of a clip in every format, named ``stem``."""
+    """Downloads of a clip in every format, named ``stem``, and the button that sends it on (`static/send_to.js`)."""
     label, stem = escape(label, quote=True), escape(stem, quote=True)
     anchors = "".join(
         f'<a href="{clip.url}.{kind}" download="{stem}.{kind}" '
         f'aria-label="Download {label} as {TITLES.get(kind, kind.upper())}">{TITLES.get(kind, kind.upper())}</a>'
         for kind in clip.formats
     )
-    return f'<span class="nm-links"><span aria-hidden="true">Download</span>{anchors}</span>'
+    send = (
+        f'<button type="button" class="nm-send" data-send="{clip.url}" data-title="{label}" '
+        f'aria-label="Send {label} to Genre transfer">Genre transfer</button>'
+    )
+    return f'<span class="nm-links"><span aria-hidden="true">Download</span>{anchors}{send}</span>'
 
 
 def provenance_line(provenance: Provenance | None) -> str:

@@ -32,6 +32,9 @@ HEAD = f"""<meta name="description" content="{SUMMARY}"><meta name="theme-color"
 <script type="module" src="neuromuse/player.js?{__version__}"></script>
 <script type="module" src="neuromuse/roll.js?{__version__}"></script>
 <script type="module" src="neuromuse/road.js?{__version__}"></script>
+<script type="module" src="neuromuse/neuron_stage.js?{__version__}"></script>
+<script type="module" src="neuromuse/ab_player.js?{__version__}"></script>
+<script type="module" src="neuromuse/send_to.js?{__version__}"></script>
 <script type="module" src="neuromuse/shell.js?{__version__}"></script>"""
 
 # Gradio's own page needs inline scripts and compiles event handlers with `new Function`; nothing else may run or load.

@@ -29,6 +29,8 @@ label { display: inline-flex; gap: .5rem; align-items: center; }
 ul { display: flex; flex-wrap: wrap; gap: .3rem; list-style: none; margin: 0; padding: 0; }
 button { font: inherit; color: inherit; background: none; border: 1px solid var(--line, #363c4e); border-radius: 999px; padding: .2rem .65rem; min-height: 1.7rem; cursor: pointer; }
 button:hover { border-color: var(--brass, #e3b565); }
+input { accent-color: var(--brass, #e3b565); }
+@media (max-width: 640px) { ul { flex-wrap: nowrap; overflow-x: auto; padding-bottom: .4rem; scrollbar-width: thin; } button { white-space: nowrap; } }
 button i { display: inline-block; width: .7em; height: .7em; border-radius: 50%; margin-right: .45em; }`;
 const KEYS =
   "Arrow keys go to the next neuron, Page Up and Page Down to another layer, Home and End to its first and last; " +
@@ -41,7 +43,7 @@ export class NeuronMap extends HTMLElement {
     super();
     this.attachShadow({ mode: "open" }).innerHTML = `<style>${STYLE}</style>
       <div class="stage" part="stage" tabindex="0" role="application" aria-roledescription="neuron map" aria-describedby="keys">
-      <canvas aria-hidden="true"></canvas><div class="ring" hidden></div></div><span id="keys" hidden>${KEYS}</span>
+      <canvas aria-hidden="true"></canvas><div class="ring" hidden></div></div><slot></slot><span id="keys" hidden>${KEYS}</span>
       <div class="foot"><p class="word" role="status"></p><p class="hover" aria-hidden="true"></p>
       <label>Cluster <input type="range" min="0" max="0.3" step="0.01" value="0"></label></div><ul aria-label="Layers"></ul>`;
     const find = (selector) => this.shadowRoot.querySelector(selector);
@@ -230,7 +232,9 @@ export class NeuronMap extends HTMLElement {
   draw() {
     if (!this.painter || !this.stage.clientWidth) return;
     const moment = this.moment();
-    if (!moment && !this.stale) return; // nothing moves
+    const { frame } = this;
+    const still = !moment || (frame && moment.before === frame.before && moment.blend === frame.blend && this.lit === this.drawnClip);
+    if (still && !this.stale) return; // nothing moves
     const { canvas, painter } = this, sharp = painter.sharpness;
     const width = Math.round(this.stage.clientWidth * sharp), height = Math.round(this.stage.clientHeight * sharp);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -239,6 +243,7 @@ export class NeuronMap extends HTMLElement {
     this.stale = false;
     this.drawn += 1;
     this.frame = moment;
+    this.drawnClip = this.lit;
     this.times.push(performance.now());
     if (this.times.length > 120) this.times.shift();
     this.moveRing();

@@ -5,6 +5,7 @@ Options:
     --corpus DIR: a folder of ``backend.corpus.build``, for what must be measured on held-out sound or scores. Without
         it those sections of the page stay as they were measured last.
     --real DIR: recordings of real instruments, judged beside the corpus.
+    --held-out DIR: a build of valid and test clips alone, for the probes of neurons; the corpus by default.
     --plain DIR: a training of calm with ``--plain``, measured beside the bundled model.
 
 Progress and the programs' own messages go to stderr; stdout ends with one JSON object of all figures.
@@ -26,11 +27,15 @@ from tests.benchmarks.report import Outcome, last_json_object, machine, render, 
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-NEEDS_CORPUS = ("calm",)  # their evaluation without a corpus is another one
+NEEDS_CORPUS = ("calm", "neurons")  # their evaluation without a corpus is another one
 
 
 def programs(
-    instrument_id: str, corpus: Path | None = None, real: Path | None = None, plain: Path | None = None
+    instrument_id: str,
+    corpus: Path | None = None,
+    real: Path | None = None,
+    plain: Path | None = None,
+    held_out: Path | None = None,
 ) -> list[list[str]]:
     """Module and arguments of what measures one instrument."""
     evaluation = [f"backend.instruments.{instrument_id}.evaluate"]
@@ -44,6 +49,8 @@ def programs(
         recordings = ["--real", str(real)] if real is not None else []
         codec = "backend.instruments.text_to_music.codec_evaluate"
         found.append([codec, "--corpus", str(corpus), *recordings])
+    if (held_out := held_out or corpus) is not None and instrument_id == "neurons":
+        found.append([*evaluation, "--corpus", str(held_out)])
     return found
 
 
@@ -72,12 +79,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--real", type=Path)
     parser.add_argument("--plain", type=Path)
+    parser.add_argument("--held-out", type=Path)
     options = parser.parse_args(arguments)
     try:
         outcomes = [
             run(program)
             for instrument_id in options.instruments or Registry().ids
-            for program in programs(instrument_id, options.corpus, options.real, options.plain)
+            for program in programs(instrument_id, options.corpus, options.real, options.plain, options.held_out)
         ]
     except ValueError as error:
         print(error, file=sys.stderr)

@@ -25,6 +25,8 @@ from backend.contract import Done, Event, Failed, Loading, Progress, Provenance,
 from backend.errors import Busy
 from backend.settings import Settings
 from tests.pages.calm_result import calm_result
+from tests.pages.genre_transfer_events import genre_transfer_events
+from tests.pages.neuron_passes import neuron_passes
 
 RATE = 24_000
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -41,6 +43,12 @@ PAGE_MS = 45_000  # a busy two-core machine renders slowly
 
 
 RESULTS: dict[str, Callable[[Any], Result]] = {"calm": calm_result}
+
+STREAMS: dict[str, Callable[[Any, threading.Event], Iterator[Event]]] = {
+    "neurons": neuron_passes,
+    "genre_transfer": genre_transfer_events,
+}
+"""Instruments whose job shows more than its result: request and "cancelled" → events."""
 
 
 def frequency_hz(prompt: str) -> float:
@@ -97,6 +105,9 @@ class FakeJob:
         yield Loading()
         if self.instrument_id in RESULTS:
             yield Done(RESULTS[self.instrument_id](self.request))
+            return
+        if self.instrument_id in STREAMS:
+            yield from STREAMS[self.instrument_id](self.request, self.cancelled)
             return
         endless = "endless" in self.prompt
         for step in range(10_000 if endless else 6):

@@ -25,8 +25,9 @@ from __future__ import annotations
 import secrets
 import threading
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,25 @@ from backend.audio.waveform import Waveform
 from backend.errors import RequestError
 from backend.instruments.neurons.settings import Settings
 
+if TYPE_CHECKING:
+    from backend.instruments.neurons.chart import NeuronMap
+
 TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Listener:
+    """Who listens, for what a page says and draws.
+
+    Attributes:
+        label: of the network, which says whether it was trained.
+        chart: where its neurons lie.
+        checkpoints: name → digest of the weights in use, for the provenance of a loop that is kept.
+    """
+
+    label: str
+    chart: NeuronMap
+    checkpoints: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +72,7 @@ class LoopPass:
         settings: that hold now.
         activity: every neuron over the loop, uint8 ``[neurons, frames]``, see `activity`; None if not asked for.
         refused: why the last change was not taken; empty if it was.
+        listener: of this job, the same object in every pass; None if no activity was asked for.
     """
 
     number: int
@@ -65,6 +85,7 @@ class LoopPass:
     settings: Settings
     activity: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
     refused: str = ""
+    listener: Listener | None = field(default=None, repr=False)
 
 
 class Console:

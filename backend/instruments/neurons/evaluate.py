@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,6 @@ import torch
 from torch import Tensor
 
 from backend.checkpoints import CheckpointStore
-from backend.engine.devices import set_threads
 from backend.instruments.neurons.cpc import Cpc
 from backend.instruments.neurons.data import Listening
 from backend.instruments.neurons.ear import Ear
@@ -34,7 +34,7 @@ from backend.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-LABELS = (2, 5, 20)
+LABELS = (2, 5, 10)
 CANDIDATES = 32
 BATCHES = 8
 SOUNDS, BATCH = 64, 8
@@ -151,14 +151,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; ends stdout with one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m backend.instruments.neurons.evaluate", description=__doc__)
     parser.add_argument("--targets", type=int, default=52, help="random targets, over all layers of both ears")
-    parser.add_argument(
-        "--updates", type=int, default=75, help="of each target; 25 are a pass of a live session"
-    )
+    parser.add_argument("--updates", type=int, default=75, help="of each target; 25 are a pass of a live session")
     parser.add_argument("--corpus", type=Path, help="held-out pieces for InfoNCE and probes")
     parser.add_argument("--supervised-steps", type=int, default=150)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    set_threads()
+    torch.set_num_threads(options.threads)
     print(json.dumps(_rounded(evaluate(options)), indent=1))
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,15 +15,20 @@ from backend.audio.waveform import Waveform
 from backend.contract import Instrument, InstrumentSpec, Result
 from backend.errors import CheckpointError, RequestError
 from backend.instruments.neurons.activity import activity
-from backend.instruments.neurons.console import Console, LoopPass, find_console
+from backend.instruments.neurons.chart import NeuronMap, map_name
+from backend.instruments.neurons.console import Console, Listener, LoopPass, find_console
 from backend.instruments.neurons.loops import fit_loop, make_loop
-from backend.instruments.neurons.networks import CHECKPOINTS, OpenNetwork, open_network
+from backend.instruments.neurons.networks import CHECKPOINTS, EARS, OpenNetwork, open_network
 from backend.instruments.neurons.optimise import Optimiser, StepFigures, curve
 from backend.instruments.neurons.request import SOUND_STARTS, NeuronsRequest
+from backend.instruments.neurons.rings import rings
+from backend.instruments.neurons.settings import Settings, Target
 
 if TYPE_CHECKING:
     from backend.checkpoints import CheckpointStore
     from backend.job import Job
+
+logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 24_000
 KEPT_NETWORKS = 2
@@ -38,6 +45,7 @@ class Neurons(Instrument):
         self._store: CheckpointStore | None = None
         self._device = torch.device("cpu")
         self._networks: OrderedDict[str, OpenNetwork] = OrderedDict()
+        self._listeners: dict[str, Listener] = {}
 
     def load(self, store: CheckpointStore, device: torch.device) -> None:
         """Remember where weights are; an ear is read when a request names it."""
@@ -46,6 +54,7 @@ class Neurons(Instrument):
     def unload(self) -> None:
         """Drop the networks."""
         self._networks.clear()
+        self._listeners.clear()
         self._store = None
 
     def generate(self, request: NeuronsRequest, job: Job) -> Result:
@@ -64,11 +73,13 @@ class Neurons(Instrument):
         job.step(0, 1, "Opening the ear")
         network = self._open(request.network)
         start = _start(request, network.sample_rate)
+        settings = _settings(request, network)
         optimiser = Optimiser(
-            network, start, request.settings, int(request.seed), normaliser=network.normaliser, device=self._device
+            network, start, settings, int(request.seed), normaliser=network.normaliser, device=self._device
         )
         before = _log_power(network, optimiser)
-        figures = _Session(request, network, optimiser, job).run()
+        listener = self._listener(request.network, network) if request.activity_fps else None
+        figures = _Session(request, network, optimiser, job, listener).run()
         arrays: dict[str, Any] = {
             "start": start.samples[0],
             "activation": curve(figures),
@@ -88,12 +99,31 @@ class Neurons(Instrument):
             self._networks.popitem(last=False)
         return self._networks[name]
 
+    def _listener(self, name: str, network: OpenNetwork) -> Listener:
+        """Label, map and weights; a network whose map was not bundled gets one of plain rings."""
+        assert self._store is not None
+        if name not in self._listeners:
+            try:
+                chart = NeuronMap.from_store(self._store, name)
+                if [(s.name, s.neurons) for s in chart.layers] != [(s.name, s.neurons) for s in network.shapes]:
+                    raise CheckpointError(f"{map_name(name)} is the map of another network.")
+            except CheckpointError as error:
+                logger.info("rings in place of a map: %s", error)
+                chart = rings(name, network.shapes)
+            own = EARS[name][0] if name in EARS else ""
+            used = {key: digest for key, digest in self._store.opened.items() if key == own}
+            self._listeners[name] = Listener(network.label, chart, used)
+        return self._listeners[name]
+
 
 class _Session:
     """One job: passes, live changes, and what is shown of them."""
 
-    def __init__(self, request: NeuronsRequest, network: OpenNetwork, optimiser: Optimiser, job: Job) -> None:
+    def __init__(
+        self, request: NeuronsRequest, network: OpenNetwork, optimiser: Optimiser, job: Job, listener: Listener | None
+    ) -> None:
         self._request, self._network, self._optimiser, self._job = request, network, optimiser, job
+        self._listener = listener
         self._console: Console | None = find_console(request.console)
         self._figures: list[StepFigures] = []
         self._refused = ""
@@ -149,8 +179,16 @@ class _Session:
             settings=self._optimiser.settings,
             activity=lit,
             refused=self._refused,
+            listener=self._listener,
         )
         self._job.step(self._done(number), self._total, _message(number, activation), shown)
+
+
+def _settings(request: NeuronsRequest, network: OpenNetwork) -> Settings:
+    """The request's; who only listens has no target yet, so any serves."""
+    if request.passes:
+        return request.settings
+    return replace(request.settings, targets=(Target(layer=network.layers[0]),))
 
 
 def _start(request: NeuronsRequest, sample_rate: int) -> Waveform:

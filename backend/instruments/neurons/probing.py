@@ -37,7 +37,7 @@ Ints = npt.NDArray[np.int64]
 
 FIELDS = ("instrument_family", "style")
 EXCERPTS = 3  # of a clip
-LEAST = 6  # clips of a class on either side; rarer classes are left out
+LEAST = 4  # clips of a class on either side; rarer classes are left out
 BATCH = 16
 
 
@@ -55,7 +55,7 @@ def labelled(corpus: Path, field: str, config: EarConfig) -> tuple[Labelled, Lab
 
     Args:
         corpus: of `backend.corpus.build`.
-        field: ``instrument_family`` of a solo, or ``style`` of a band.
+        field: ``instrument_family`` of who leads, or ``style`` of a band.
         config: of the ear, for length and rate.
     """
     rows: dict[str, list[tuple[Path, str]]] = {"valid": [], "test": []}
@@ -64,7 +64,7 @@ def labelled(corpus: Path, field: str, config: EarConfig) -> tuple[Labelled, Lab
         if row["split"] not in rows:
             continue
         path = corpus / row["audio"]
-        if field == "instrument_family" and len(row["instruments"]) == 1:
+        if field == "instrument_family":
             rows[row["split"]].append((path, row["lead_family"]))
         elif field == "style" and row["kind"] == "band":
             rows[row["split"]].append((path, row["style"]))

@@ -33,8 +33,9 @@ class NeuronsRequest(Request):
         tempo_bpm: of the loop, 60 to 180.
         bars: of four beats, 1 to 4; the loop must last 1 to 8 s.
         settings: targets and knobs at the start; a console may change them later.
-        passes: times round the loop, 1 to 10,000. A live session asks for many and is stopped; the server's deadline
-            ends it too, and the page goes on from its last loop.
+        passes: times round the loop, 0 to 10,000; with 0 the network only listens to the start, whatever the targets.
+            A live session asks for many and is stopped; the server's deadline ends it too, and the page goes on from
+            its last loop.
         updates_per_pass: updates between two loops that are played, 1 to 200.
         live: a pass lasts as long as the loop plays: it ends early, or waits, to keep time with the player.
         activity_fps: frames a second of all neurons' activity with every pass, 0 (none) to 60.
@@ -78,7 +79,7 @@ class NeuronsRequest(Request):
             object.__setattr__(self, "settings", Settings.from_dict(self.settings))
         if not isinstance(self.settings, Settings):
             raise RequestError("settings", self.settings, "settings of neurons")
-        check_number("passes", self.passes, 1, MAX_PASSES, integer=True)
+        check_number("passes", self.passes, 0, MAX_PASSES, integer=True)
         check_number("updates_per_pass", self.updates_per_pass, 1, 200, integer=True)
         check_number("activity_fps", self.activity_fps, 0, 60, integer=True)
         if not isinstance(self.live, bool):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from backend.instruments.neurons import instrument as module
 from backend.instruments.neurons.activity import BRIGHTEST, activity, index
 from backend.instruments.neurons.console import Console, LoopPass
 from backend.instruments.neurons.ear import TINY, Ear
+from backend.instruments.neurons.graph import LayerShape
 from backend.instruments.neurons.instrument import Neurons
 from backend.instruments.neurons.networks import EarNetwork
 from backend.instruments.neurons.objective import layer_sizes
@@ -34,13 +36,14 @@ TARGET = Target(layer="second", channel=3)
 
 class OpenStandIn(StandIn):
     normaliser = Plain()
+    shapes = (LayerShape("first", 6, 96), LayerShape("second", 8, 48), LayerShape("third", 10))
 
 
 @pytest.fixture
-def neurons(monkeypatch: pytest.MonkeyPatch) -> Iterator[Neurons]:
+def neurons(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Neurons]:
     monkeypatch.setattr(module, "open_network", lambda name, store, device: OpenStandIn())
     made = Neurons()
-    made.load(cast("CheckpointStore", object()), CPU)
+    made.load(CheckpointStore(tmp_path), CPU)
     yield made
     made.unload()
 
@@ -167,13 +170,31 @@ def test_activity_has_a_row_for_every_neuron_in_the_maps_order(neurons: Neurons)
         index(sizes, "fourth", 0, 0)
 
 
-def test_a_real_ear_is_excited_with_every_regulariser_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_no_passes_the_network_only_listens_whatever_the_targets(neurons: Neurons) -> None:
+    result, shown = watched(neurons, passes=0, settings=plain(Target(layer="nowhere")), activity_fps=10)
+    assert [one.number for one in shown] == [0] and result.arrays["activation"].size == 0
+    assert shown[0].activity is not None and shown[0].change_rms < 1e-3
+
+
+def test_every_pass_says_who_listens_and_draws_rings_where_no_map_was_bundled(neurons: Neurons) -> None:
+    _, shown = watched(neurons, activity_fps=10)
+    listener = shown[0].listener
+    assert listener is not None and all(one.listener is listener for one in shown)
+    chart = listener.chart
+    assert (listener.label, chart.network) == ("Stand-in", "ear:score")
+    assert chart.positions.shape == (sum(shape.neurons for shape in OpenStandIn.shapes), 2)
+    radius = np.hypot(*chart.positions.T)
+    outer, inner = radius[chart.layer == 0], radius[chart.layer == 2]
+    assert radius.max() <= 1 and outer.min() > inner.max()  # the input lies around what listens to it
+
+
+def test_a_real_ear_is_excited_with_every_regulariser_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         ear = EarNetwork(Ear(TINY), "Untrained")
     monkeypatch.setattr(module, "open_network", lambda name, store, device: ear)
     neurons = Neurons()
-    neurons.load(cast("CheckpointStore", object()), CPU)
+    neurons.load(CheckpointStore(tmp_path), CPU)
     neurons_in_all = sum(shape.channels * shape.pitch for shape in ear.shapes)
     settings = Settings(targets=(Target(layer="encoder0b", channel=1),), eq_low=0.1, eq_mid=-0.1, eq_high=0.1)
     assert all(getattr(settings, name) for name in KNOBS)

@@ -47,7 +47,7 @@ def test_the_meter_is_the_loops_length() -> None:
         ("bars", 1.5),
         ("settings", {"targets": []}),
         ("settings", 3),
-        ("passes", 0),
+        ("passes", -1),
         ("updates_per_pass", 10_000),
         ("activity_fps", 1000),
         ("live", "yes"),
