@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,13 @@ import gradio as gr
 
 from backend.audio import io
 from backend.audio.waveform import Waveform
-from backend.contract import Result
-from backend.errors import AudioError, NeuromuseError
-from backend.instruments.genre_transfer.produce import EXAMPLES, example
+from backend.contract import Done, Failed, Result
+from backend.errors import AudioError, NeuromuseError, RequestError
 from backend.instruments.genre_transfer.request import LONGEST_S, UPLOAD, GenreTransferRequest
 from pages.exports import Clip
-from pages.genre_transfer_form import PLACES, PLAIN, PREFIX, Own, Owned, clips
-from pages.parts import Desk, anew, card, html, sentence
+from pages.genre_transfer_form import PLACES, PLAIN, PREFIX, Own, Owned, clips, sound_of
+from pages.genre_transfer_show import hears
+from pages.parts import Desk, Story, anew, card, html, sentence
 from pages.runner import QUIET, Update
 
 LONGEST_STYLE_S = 600.0  # only its sound is taken, so it may be a whole track
@@ -80,18 +82,17 @@ class Clips:
         """Connect choices, files and what is sent; both clips can be heard once the tab is open."""
         quiet: dict[str, Any] = {"preprocess": False, "concurrency_limit": desk.settings.queue_size + 16, **QUIET}
 
-        def both(request: gr.Request, opened: bool, content: Any, style: Any, owned: Owned) -> Update:
-            if opened:
-                return {self.opened: True}
+        def both(request: gr.Request, opened: bool, content: Any, style: Any, owned: Owned) -> Iterator[Update]:
+            yield {self.opened: True}
+            for chooser, name in () if opened else ((self.content, content), (self.style, style)):
+                yield from _listen(desk, str(request.session_hash), chooser, name, owned)
+
+        def again(request: gr.Request, content: Any, style: Any, owned: Owned) -> Iterator[Update]:
+            yield from both(request, False, content, style, owned)
+
+        def arrived(request: gr.Request, message: Any, owned: Owned) -> Iterator[Update]:
             session = str(request.session_hash)
-            shown = _chosen(desk, session, self.content, content, owned)
-            return shown | _chosen(desk, session, self.style, style, owned) | {self.opened: True}
-
-        def again(request: gr.Request, content: Any, style: Any, owned: Owned) -> Update:
-            return both(request, False, content, style, owned)
-
-        def arrived(request: gr.Request, message: Any, owned: Owned) -> Update:
-            return _place(desk, str(request.session_hash), self.content, owned, self.owned, lambda: sent(desk, message))
+            yield from _place(desk, session, self.content, owned, self.owned, lambda: sent(desk, message))
 
         chosen = [self.content.choice, self.style.choice, self.owned]
         views = [self.opened, self.content.view, self.content.said, self.style.view, self.style.said]
@@ -103,14 +104,13 @@ class Clips:
         self.sent.change(arrived, [self.sent, self.owned], here, **quiet)
 
     def _wire(self, desk: Desk, chooser: Chooser, quiet: dict[str, Any]) -> None:
-        def choose(request: gr.Request, name: Any, owned: Owned) -> Update:
-            return _chosen(desk, str(request.session_hash), chooser, name, owned)
+        def choose(request: gr.Request, name: Any, owned: Owned) -> Iterator[Update]:
+            yield from _listen(desk, str(request.session_hash), chooser, name, owned)
 
-        def upload(request: gr.Request, file: Any, owned: Owned) -> Update:
-            shown = _place(
-                desk, str(request.session_hash), chooser, owned, self.owned, lambda: take(file, chooser.place)
-            )
-            return shown | {chooser.file: None}
+        def upload(request: gr.Request, file: Any, owned: Owned) -> Iterator[Update]:
+            brought = partial(take, file, chooser.place)
+            for update in _place(desk, str(request.session_hash), chooser, owned, self.owned, brought):
+                yield update | {chooser.file: None}
 
         written = [chooser.view, chooser.said]
         chooser.choice.input(choose, [chooser.choice, self.owned], written, trigger_mode="always_last", **quiet)
@@ -119,19 +119,41 @@ class Clips:
         )
 
 
-def _chosen(desk: Desk, session: str, chooser: Chooser, name: Any, owned: Owned) -> Update:
-    """A player of the chosen clip, or why there is none."""
-    own = owned.get(chooser.place)
-    if name == UPLOAD and own is not None:
-        return {chooser.view: _player(own.clip, own.title), chooser.said: ""}
+def _listen(desk: Desk, session: str, chooser: Chooser, name: Any, owned: Owned) -> Iterator[Update]:
+    """Updates while the chosen clip is produced and heard; the earlier one stays until the new one is there."""
+    own, story = owned.get(chooser.place) if name == UPLOAD else None, Story()
     try:
-        saved = desk.exports.save(session, Result((bundled(str(name)),)), shelf=f"{PREFIX} {chooser.place}", kept=KEPT)
+        asked = GenreTransferRequest(method="listen", content=name, content_sound=sound_of(desk.exports, name, own))
+    except RequestError as error:
+        yield {chooser.said: sentence(error)}
+        return
+    if own is not None:
+        yield {chooser.view: _player(own.clip, own.title)}
+    with closing(desk.jobs.run(session, asked, chooser.place)) as events:
+        for event in events:
+            if isinstance(event, Failed):
+                yield {chooser.said: sentence(event.error)}
+            elif isinstance(event, Done):
+                yield _heard(desk, session, chooser, str(name), own, event.result)
+            elif story.turns(event):
+                yield {chooser.said: story.tell(event)}
+
+
+def _heard(desk: Desk, session: str, chooser: Chooser, name: str, own: Own | None, result: Result) -> Update:
+    """What the classifier hears, and a player of a clip that comes with the page."""
+    update: Update = {chooser.said: hears(dict(result.arrays))}
+    if own is not None:
+        return update
+    try:
+        saved = desk.exports.save(session, result, shelf=f"{PREFIX} {chooser.place}", kept=KEPT)
     except NeuromuseError as error:
         return {chooser.said: sentence(error)}
-    return {chooser.view: _player(saved.clips[0], str(name)), chooser.said: ""}
+    return update | {chooser.view: _player(saved.clips[0], name)}
 
 
-def _place(desk: Desk, session: str, chooser: Chooser, owned: Owned, state: gr.State, bring: Any) -> Update:
+def _place(
+    desk: Desk, session: str, chooser: Chooser, owned: Owned, state: gr.State, bring: Callable[[], tuple[Waveform, str]]
+) -> Iterator[Update]:
     """A sound that was brought becomes the choice of its place; or why not, and the one before stays."""
     try:
         sound, title = bring()
@@ -139,28 +161,21 @@ def _place(desk: Desk, session: str, chooser: Chooser, owned: Owned, state: gr.S
         GenreTransferRequest(**brought)  # silence or too short: said at once
         saved = desk.exports.save(session, Result((sound,)), shelf=f"{PREFIX} own {chooser.place}", kept=KEPT)
     except NeuromuseError as error:
-        return {chooser.said: sentence(error)}
+        yield {chooser.said: sentence(error)}
+        return
     own = Own(saved.token, saved.clips[0], title)
-    return {
-        state: {**owned, chooser.place: own},
+    now = {**owned, chooser.place: own}
+    yield {
+        state: now,
         chooser.choice: gr.update(choices=clips(own), value=UPLOAD),
         chooser.view: _player(own.clip, title),
         chooser.said: "",
     }
+    yield from _listen(desk, session, chooser, UPLOAD, now)
 
 
 def _player(clip: Clip, title: str) -> str:
     return anew(f'<ul class="nm-cards">{card(clip, title)}</ul>')
-
-
-@lru_cache(maxsize=len(EXAMPLES))
-def bundled(name: str) -> Waveform:
-    """A clip that comes with the page.
-
-    Raises:
-        RequestError: there is none of that name.
-    """
-    return example(name).waveform
 
 
 def take(file: Any, place: str) -> tuple[Waveform, str]:

@@ -11,7 +11,7 @@ import gradio as gr
 from backend.audio import io
 from backend.audio.waveform import Waveform
 from backend.errors import AudioError
-from backend.instruments.genre_transfer.produce import EXAMPLES
+from backend.instruments.genre_transfer.genres import EXAMPLES
 from backend.instruments.genre_transfer.request import MOST_ITERATIONS, UPLOAD, GenreTransferRequest
 from pages.exports import Clip, Exports
 from pages.parts import SeedRow, html

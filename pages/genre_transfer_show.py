@@ -114,6 +114,22 @@ def heard(arrays: Arrays) -> str:
     )
 
 
+def hears(arrays: Arrays) -> str:
+    """What the classifier hears in one clip: its first guess, and every genre on demand."""
+    shares = arrays["heard_content"]
+    first = int(np.argmax(shares))
+    genre = str(arrays["genres"][first])
+    rows = "".join(
+        f"<li><span>{escape(TITLES.get(str(name), str(name)))}</span>"
+        f'<i><b style="width:{100 * float(share):.0f}%"></b></i><small>{100 * float(share):.0f} %</small></li>'
+        for name, share in zip(arrays["genres"], shares, strict=True)
+    )
+    return (
+        f'<details class="nm-score nm-hears"><summary>The classifier hears {escape(TITLES.get(genre, genre))}, '
+        f"{100 * float(shares[first]):.0f} %</summary><ul>{rows}</ul></details>"
+    )
+
+
 def _bar(share: float, name: str) -> str:
     percent = round(100 * share)
     strong = ' class="nm-most"' if percent >= 50 else ""

@@ -12,11 +12,10 @@ import pytest
 from backend import plots
 from backend.audio import io
 from backend.audio.waveform import Waveform
-from backend.contract import Result
-from backend.errors import AudioError, RequestError
-from backend.instruments.genre_transfer.genres import GENRES
-from backend.instruments.genre_transfer.produce import EXAMPLES
-from backend.instruments.genre_transfer.request import METHODS, SLIDERS, UPLOAD, GenreTransferRequest
+from backend.contract import Done, Failed, Queued, Result
+from backend.errors import AudioError, CheckpointError, RequestError
+from backend.instruments.genre_transfer.genres import EXAMPLES, GENRES
+from backend.instruments.genre_transfer.request import SLIDERS, UPLOAD, GenreTransferRequest
 from backend.settings import Settings
 from pages import genre_transfer, genre_transfer_clips, genre_transfer_form, genre_transfer_show
 from pages.exports import Exports
@@ -31,9 +30,30 @@ GOOD = {
 }  # fmt: skip
 
 
+class Engine:
+    """Answers every request at once, or fails with what it is given."""
+
+    def __init__(self, error=None):
+        self.error, self.asked = error, []
+
+    def run(self, instrument_id, request):
+        self.asked.append(request)
+        return Stream([Queued(0), Failed(self.error) if self.error else Done(genre_transfer_result(request))])
+
+
+class Stream(list):
+    def __next__(self):
+        if not self:
+            raise StopIteration
+        return self.pop(0)
+
+    def close(self):
+        self.clear()
+
+
 @pytest.fixture
 def desk(tmp_path):
-    return Desk(Jobs(None), Exports(tmp_path), Settings())
+    return Desk(Jobs(Engine()), Exports(tmp_path), Settings())
 
 
 def own(desk, hertz=300.0, seconds=2.0):
@@ -43,7 +63,12 @@ def own(desk, hertz=300.0, seconds=2.0):
 
 def place(desk, bring, owned=()):
     chooser = genre_transfer_clips.Chooser("content", *"cvsf")
-    return genre_transfer_clips._place(desk, "me", chooser, dict(owned), "o", bring)
+    return list(genre_transfer_clips._place(desk, "me", chooser, dict(owned), "o", bring))
+
+
+def listen(desk, name="Trap 1", owned=()):
+    chooser = genre_transfer_clips.Chooser("content", *"cvsf")
+    return list(genre_transfer_clips._listen(desk, "me", chooser, name, dict(owned)))
 
 
 def written(tmp_path, samples, rate, name="my_song.wav"):
@@ -85,13 +110,24 @@ def test_a_dropped_sound_becomes_the_choice_and_can_be_heard_whatever_its_rate_a
     for rate, channels in ((8_000, 1), (96_000, 2), (44_100, 6)):
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, (channels, rate))
         file = written(tmp_path, noise, rate)
-        update = place(desk, lambda file=file: genre_transfer_clips.take(file, "content"))
+        update, *_, heard = place(desk, lambda file=file: genre_transfer_clips.take(file, "content"))
+        assert "The classifier hears" in heard["s"] and "v" not in heard
         mine = update["o"]["content"]
         assert update["c"]["value"] == UPLOAD and update["c"]["choices"][0] == ("my song (yours)", UPLOAD)
         assert "nm-player" in update["v"] and update["s"] == ""
         kept = io.read(desk.exports.path(mine.token, 1, "wav"))
         assert kept.sample_rate <= 48_000 and kept.n_channels <= 2 and kept.duration_s == pytest.approx(1, abs=0.01)
         assert not (tmp_path / "upload").exists()
+
+
+def test_a_chosen_clip_is_played_with_what_the_classifier_hears_in_it(desk):
+    last = listen(desk)[-1]
+    assert (desk.jobs.engine.asked[-1].method, desk.jobs.engine.asked[-1].content) == ("listen", "Trap 1")
+    assert "<nm-player" in last["v"] and "Trap 1" in last["v"] and last["s"].count("<li>") == len(GENRES)
+    desk.jobs.engine.error = CheckpointError("The classifier is not there.")
+    failed = listen(desk)
+    assert all("v" not in update for update in failed) and "not there" in failed[-1]["s"]
+    assert "polka" in listen(desk, "polka")[-1]["s"]
 
 
 @pytest.mark.parametrize("case", ["silence", "constant", "short", "hours", "video", "broken"])
@@ -106,7 +142,8 @@ def test_what_cannot_be_used_is_one_sentence_and_the_choice_before_stays(desk, t
         content = {"video": b"\x00\x00\x00\x20ftypisom" + bytes(400), "broken": b"ID3\x04" + bytes(400)}[case]
         (tmp_path / "upload").write_bytes(content)
         file = {"path": str(tmp_path / "upload"), "orig_name": f"a.{case}"}
-    update = place(desk, lambda: genre_transfer_clips.take(file, "content"))
+    (update,) = place(desk, lambda: genre_transfer_clips.take(file, "content"))
+    assert desk.jobs.engine.asked == []
     assert set(update) == {"s"} and 'role="alert"' in update["s"] and "Traceback" not in update["s"]
     assert not (tmp_path / "upload").exists()
 
@@ -174,7 +211,7 @@ def test_the_difference_is_averaged_and_centred_on_nothing_changed():
     assert (shown[:, :150] == 0).all() and (shown[:, 150:] == -20).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", genre_transfer_form.METHODS)
 def test_an_export_dropped_back_fills_every_field_and_locks_its_seed(desk, tmp_path, method):
     request = GenreTransferRequest(seed=9, content="Trap 1", style="Noise 1", method=method, harmony=0.5)
     result = genre_transfer_result(request)
@@ -201,10 +238,10 @@ def test_an_export_of_an_own_sound_asks_for_it_and_keeps_everything_else(desk, t
 
 
 def test_switching_the_method_shows_its_knobs_and_names_what_the_button_does():
-    seen = {method: genre_transfer_form.switch(method) for method in METHODS}
+    seen = {method: genre_transfer_form.switch(method) for method in genre_transfer_form.METHODS}
     assert [update["visible"] for update in seen["studio"][:2]] == [True, False]
     assert [update["visible"] for update in seen["classic"][:2]] == [False, True]
-    assert len({update[2]["value"] for update in seen.values()}) == len(METHODS)
+    assert len({update[2]["value"] for update in seen.values()}) == len(genre_transfer_form.METHODS)
 
 
 def test_the_page_builds_with_two_clips_chosen_and_a_label_on_every_field(desk):

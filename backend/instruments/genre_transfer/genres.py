@@ -25,6 +25,17 @@ TITLES: Mapping[str, str] = {
     "noise": "Noise / not music",
 }
 
+EXAMPLES: Mapping[str, tuple[str, int]] = {
+    f"{title} {k + 1}": (genre, seed)
+    for genre, title, seeds in (
+        ("trap", "Trap", (5, 3)), ("future_bass", "Future Bass", (1, 3)), ("lofi", "Lo-fi", (4, 3)),
+        ("hardstyle", "Hardstyle", (3, 1)), ("house", "House", (5, 4)), ("liquid_dnb", "Liquid D&B", (4, 8)),
+        ("boom_bap", "Boom Bap", (6, 1)), ("noise", "Noise", (1,)),
+    )
+    for k, seed in enumerate(seeds)
+}  # fmt: skip
+"""Clips that come with the page: name → genre and seed. Produced when asked for (`produce.example`); no files."""
+
 
 def genre_index(genre: str) -> int:
     """Place of a genre among a classifier's outputs.

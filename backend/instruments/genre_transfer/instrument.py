@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -70,9 +71,10 @@ class GenreTransfer(Instrument):
 
         Returns:
             Waveforms: the result, then the content and the style at its loudness, for blind comparison (a continuation
-            has no style). Arrays: log-mel ``spectrogram_content``, ``_style``, ``_result`` ``[128, frames]`` in dB and
-            ``spectrogram_difference`` (result less content); ``genres`` and what Lil Data hears, ``heard_content``,
-            ``heard_style``, ``heard_result`` ``[genres]``.
+            has no style); for ``listen`` the content as it is. Arrays: log-mel ``spectrogram_content``, ``_style``,
+            ``_result`` ``[128, frames]`` in dB and ``spectrogram_difference`` (result less content); ``genres`` and
+            what Lil Data hears, ``heard_content``, ``heard_style``, ``heard_result`` ``[genres]``, of which ``listen``
+            has the first.
 
         Raises:
             CheckpointError: weights are not loaded, or VGG-19's are not there.
@@ -82,6 +84,9 @@ class GenreTransfer(Instrument):
             raise CheckpointError("The classifier of genre transfer is not loaded.")
         job.step(0, 100, "Reading the clips")
         content = chosen(request.content, request.content_sound)
+        if request.method == "listen":
+            job.step(50, 100, "Listening")
+            return Result((content,), self._heard({"content": content}))
         style = None if request.method == "continuation" else chosen(request.style, request.style_sound)
         made = self._made(request, content, style, job)
         job.step(97, 100, "Listening to the result")
@@ -125,13 +130,17 @@ class GenreTransfer(Instrument):
         return master.finish(_in_stereo(sound).samples[:, : content.n_samples], content)
 
     @torch.no_grad()
-    def _described(self, sounds: list[Waveform]) -> dict[str, Any]:
+    def _heard(self, sounds: Mapping[str, Waveform]) -> dict[str, Any]:
         assert self._lil_data is not None
         arrays: dict[str, Any] = {"genres": np.array(self._lil_data.genres, dtype=np.str_)}
-        for name, sound in zip(("result", "content", "style"), sounds, strict=False):
+        for name, sound in sounds.items():
             heard = dict(listen.hear(self._lil_data, sound))
             arrays[f"heard_{name}"] = np.array([heard[genre] for genre in self._lil_data.genres])
-            arrays[f"spectrogram_{name}"] = log_mel_db(sound)
+        return arrays
+
+    def _described(self, sounds: list[Waveform]) -> dict[str, Any]:
+        named = dict(zip(("result", "content", "style"), sounds, strict=False))
+        arrays = self._heard(named) | {f"spectrogram_{name}": log_mel_db(sound) for name, sound in named.items()}
         before, after = arrays["spectrogram_content"], arrays["spectrogram_result"]
         frames = min(before.shape[1], after.shape[1])
         arrays["spectrogram_difference"] = after[:, :frames] - before[:, :frames]

@@ -12,9 +12,10 @@ import numpy as np
 from backend.audio.waveform import Waveform
 from backend.contract import Request, check_number
 from backend.errors import RequestError
-from backend.instruments.genre_transfer.produce import EXAMPLES
+from backend.instruments.genre_transfer.genres import EXAMPLES
 
-METHODS = ("studio", "classic", "continuation")
+METHODS = ("studio", "classic", "continuation", "listen")
+WITHOUT_STYLE = METHODS[2:]
 NETWORKS = ("lil_data", "vgg19")
 UPLOAD = "upload"
 SLIDERS = ("strength", "timbre", "rhythm", "harmony")
@@ -29,11 +30,12 @@ class GenreTransferRequest(Request):
     """One transfer.
 
     Attributes:
-        content: the song to keep: a name of `produce.EXAMPLES`, or ``upload``.
+        content: the song to keep: a name of `genres.EXAMPLES`, or ``upload``.
         style: the sound to give it; likewise.
         content_sound: what was uploaded as content, at any rate; not stored in provenance.
         style_sound: what was uploaded as style.
-        method: ``studio``, ``classic`` (the seed's) or ``continuation`` (the seed's LSTM; it has no style).
+        method: ``studio``, ``classic`` (the seed's) or ``continuation`` (the seed's LSTM; it has no style);
+            ``listen`` makes nothing: the content is played back with what the classifier hears in it.
         network: whose features classic compares: ``lil_data`` or ``vgg19``.
         strength: of a studio transfer as a whole, 0 to 1; 0 gives the content back.
         timbre: how much of the style's sound.
@@ -70,9 +72,9 @@ class GenreTransferRequest(Request):
         check_number("iterations", self.iterations, 1, MOST_ITERATIONS, integer=True)
         if not isinstance(self.rhythm_donor, bool):
             raise RequestError("rhythm_donor", self.rhythm_donor, "true or false")
-        longest_s = LONGEST_S if self.method == "studio" else LONGEST_CLASSIC_S
+        longest_s = {"studio": LONGEST_S, "listen": None}.get(self.method, LONGEST_CLASSIC_S)
         self._check_sound("content", self.content, self.content_sound, longest_s)
-        if self.method != "continuation":
+        if self.method not in WITHOUT_STYLE:
             self._check_sound("style", self.style, self.style_sound, None)
 
     def _check_sound(self, name: str, chosen: str, sound: Waveform | None, longest_s: float | None) -> None:

@@ -65,6 +65,16 @@ def test_a_transfer_gives_three_level_matched_sounds_and_what_to_look_at(
         assert 0.0 <= float(work.image.min()) <= float(work.image.max()) <= 1.0
 
 
+def test_listening_gives_the_clip_back_with_what_is_heard_in_it(instrument: GenreTransfer) -> None:
+    request = asked(method="listen", style_sound=None)
+    result = instrument.generate(request, Job())
+    (sound,) = result.waveforms
+    assert request.content_sound is not None
+    assert sound.duration_s == pytest.approx(request.content_sound.duration_s, abs=0.01)
+    assert set(result.arrays) == {"genres", "heard_content"}
+    assert result.arrays["heard_content"].sum() == pytest.approx(1.0, abs=1e-4)
+
+
 def test_a_stopped_job_ends_at_its_next_step(instrument: GenreTransfer) -> None:
     job = Job()
     job.cancel()

@@ -10,7 +10,7 @@ import numpy as np
 
 from backend.audio.waveform import Waveform
 from backend.errors import RequestError
-from backend.instruments.genre_transfer.genres import genre_index
+from backend.instruments.genre_transfer.genres import EXAMPLES, genre_index
 from backend.instruments.genre_transfer.produce import ambience, bass_music, dance, hip_hop
 from backend.instruments.genre_transfer.produce.desk import Section, Song
 from backend.instruments.genre_transfer.produce.effects import RATE, faded, filtered, master, shelf, wider
@@ -146,18 +146,6 @@ def _mastered(out: Samples, rng: np.random.Generator, n: int, quiet: bool = Fals
     out = wider(out, rng.uniform(0.6, 1.25))
     level = rng.uniform(-30, -16) if quiet else rng.uniform(-18.5, -13)
     return Waveform(faded(master(out, level, rng.uniform(0.85, 1.2))), RATE)
-
-
-EXAMPLES: Mapping[str, tuple[str, int]] = {
-    f"{title} {k + 1}": (genre, seed)
-    for genre, title, seeds in (
-        ("trap", "Trap", (5, 3)), ("future_bass", "Future Bass", (1, 3)), ("lofi", "Lo-fi", (4, 3)),
-        ("hardstyle", "Hardstyle", (3, 1)), ("house", "House", (5, 4)), ("liquid_dnb", "Liquid D&B", (4, 8)),
-        ("boom_bap", "Boom Bap", (6, 1)), ("noise", "Noise", (1,)),
-    )
-    for k, seed in enumerate(seeds)
-}  # fmt: skip
-"""Clips that come with the page: name → genre and seed. Produced when asked for; no files."""
 
 
 def example(name: str, duration_s: float | None = 12.0) -> Track:
