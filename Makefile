@@ -19,8 +19,11 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 app: $(READY)
 	$(PY) app.py
 
+# Browser tests mostly wait for their browser: they run beside the others, and their report follows.
 test: lint
-	$(PY) -m pytest
+	@log=$$(mktemp); $(PY) -m pytest tests/browser >"$$log" 2>&1 & browser=$$!; \
+	$(PY) -m pytest --ignore=tests/browser; rest=$$?; \
+	wait $$browser; browser=$$?; cat "$$log"; rm -f "$$log"; exit $$((rest | browser))
 
 bench: $(READY)
 	$(PY) -m tests.benchmarks $(if $(CORPUS),--corpus $(CORPUS)) $(if $(REAL),--real $(REAL)) $(if $(HELD_OUT),--held-out $(HELD_OUT))
