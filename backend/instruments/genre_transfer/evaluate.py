@@ -30,6 +30,7 @@ from backend.audio.loudness import integrated_lufs
 from backend.audio.waveform import FloatArray, Waveform
 from backend.checkpoints import CheckpointStore
 from backend.instruments.genre_transfer import classic, master, musaicing, random_conv, studio
+from backend.instruments.genre_transfer.baselines import load_baseline
 from backend.instruments.genre_transfer.cutting import cut
 from backend.instruments.genre_transfer.genres import GENRES
 from backend.instruments.genre_transfer.judge import Judge, load_judge
@@ -219,22 +220,22 @@ def classifiers(store: CheckpointStore, sizes: Sizes, seed: int) -> dict[str, An
     """Accuracies of Lil Data and of what it is compared with, on the same clips."""
     clips = list(held_out_clips(sizes.tracks, seed))
     ears: dict[str, Ear] = {"lil_data": load_lil_data(store), "judge": load_judge(store)}
+    ears |= {kind: load_baseline(store, kind) for kind in ("softmax", "resnet")}
     found = {name: classifier_figures(ear, clips) for name, ear in ears.items()}
     own = found["lil_data"]
-    stored = {
-        k: v for k, v in store.entry("genre_transfer.lil_data").metrics.items() if "softmax" in k or "resnet" in k
+    others = {
+        f"{name}_{size}_genres": found[name][f"classifier_{size}_genres"]
+        for name in ("softmax", "resnet", "judge")
+        for size in (4, 8)
     }
     return {
         "classifier_4_genres": own["classifier_4_genres"],
         "classifier_8_genres": own["classifier_8_genres"],
-        "classifier": {**{k: v for k, v in own.items() if k != "genres"}, "genres": list(GENRES)},
+        "classifier": own,
         "baselines": {
-            "chance_8_genres": 1 / len(GENRES),
-            "judge_8_genres": found["judge"]["classifier_8_genres"],
-            "judge_ece": found["judge"]["ece"],
-            **stored,
+            "chance_4_genres": 1 / 4, "chance_8_genres": 1 / len(GENRES), **others, "judge_ece": found["judge"]["ece"],
         },
-    }
+    }  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
