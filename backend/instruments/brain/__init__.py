@@ -1,0 +1,1 @@
+"""Brain: music reconstructed from fMRI, with a simulated listener where no scan is at hand."""
