@@ -10,7 +10,6 @@ import pytest
 import soundfile
 
 from backend.audio.spectral import multi_resolution_log_mel_l1
-from backend.checkpoints import CheckpointStore
 from tests.browser.test_page import violations
 from tests.pages.neuron_passes import AMPLITUDE, CYCLES_A_BEAT
 
@@ -195,8 +194,6 @@ def test_neurons_fits_the_screen_and_has_no_serious_accessibility_findings(visit
 
 
 def test_the_bundled_ear_changes_a_loop_over_several_passes_and_the_loop_is_exported(visitor, request):
-    if not {"neurons.beats", "neurons.map_ear_beats"} <= set(CheckpointStore().names()):
-        pytest.skip("no ear is bundled")
     visit = visitor(url=request.getfixturevalue("real_app").url)
     visit.page.set_default_timeout(PASS_MS)
     page = visit.open("/?tab=neurons")

@@ -21,6 +21,7 @@ from pages.exports import Exports
 from pages.jobs import Jobs
 from pages.parts import Desk
 from tests.pages.calm_result import calm_result
+from tests.pages.streams import Stream
 
 GOOD = {
     "seed": 3, "first": "tide", "second": "candle", "uploads": {}, "imported": {}, "what": "path", "near": "first",
@@ -42,16 +43,6 @@ class Engine:
         self.asked.append(request)
         end = Failed(self.error) if self.error else Done(calm_result(request))
         return Stream([Queued(0), Progress(1, 2, "Playing"), end])
-
-
-class Stream(list):
-    def __next__(self):
-        if not self:
-            raise StopIteration
-        return self.pop(0)
-
-    def close(self):
-        self.clear()
 
 
 @pytest.fixture

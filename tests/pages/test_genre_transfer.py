@@ -23,6 +23,7 @@ from pages.genre_transfer_form import Own
 from pages.jobs import Jobs
 from pages.parts import Desk, links
 from tests.pages.genre_transfer_events import Look, genre_transfer_result, tone
+from tests.pages.streams import Stream
 
 GOOD = {
     "seed": 3, "content": "Trap 2", "style": "Noise 1", "owned": {}, "strength": 0.5, "timbre": 0.25, "rhythm": 1,
@@ -39,16 +40,6 @@ class Engine:
     def run(self, instrument_id, request):
         self.asked.append(request)
         return Stream([Queued(0), Failed(self.error) if self.error else Done(genre_transfer_result(request))])
-
-
-class Stream(list):
-    def __next__(self):
-        if not self:
-            raise StopIteration
-        return self.pop(0)
-
-    def close(self):
-        self.clear()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from pages.jobs import Jobs
 from pages.neurons_form import KNOB_ORDER, PLAIN, knob_values, make_request, make_settings
 from pages.neurons_live import Live
 from pages.parts import Desk
+from tests.pages.streams import Stream
 
 RATE = 24_000
 SHAPES = (LayerShape("first", 2, 10), LayerShape("second", 5))
@@ -51,16 +52,6 @@ class Engine:
 
     def health(self):
         return {"device": "cpu"}
-
-
-class Stream(list):
-    def __next__(self):
-        if not self:
-            raise StopIteration
-        return self.pop(0)
-
-    def close(self):
-        self.clear()
 
 
 @pytest.fixture
