@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -37,14 +35,17 @@ def stimuli() -> Stimuli:
     return tiny_stimuli()
 
 
-@pytest.fixture(scope="package")
-def brain(tmp_path_factory: pytest.TempPathFactory, stimuli: Stimuli) -> Iterator[Brain]:
+@pytest.fixture(autouse=True)
+def _words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SentenceEncoder, "encode", word_states)
+
+
+@pytest.fixture(scope="session")
+def brain(tmp_path_factory: pytest.TempPathFactory, stimuli: Stimuli) -> Brain:
     """The instrument with miniature models of random weights, a coarse cortex and fifty clips."""
     folder = tmp_path_factory.mktemp("store")
     write_store(folder)
     CheckpointStore(folder).save(CHECKPOINT, stimuli.tensors(), {}, {})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SentenceEncoder, "encode", word_states)
-        instrument = Brain(TINY)
-        instrument.load(CheckpointStore(folder), torch.device("cpu"))
-        yield instrument
+    instrument = Brain(TINY)
+    instrument.load(CheckpointStore(folder), torch.device("cpu"))
+    return instrument
