@@ -21,8 +21,9 @@ from backend.audio.waveform import Waveform
 from backend.checkpoints import CheckpointStore
 from backend.corpus.render import Synth, find_soundfonts
 from backend.instruments.brain.calibrate import calibrate
-from backend.instruments.brain.composing import GENRES, compose_all, drum_grooves, sound
+from backend.instruments.brain.composing import compose_all, drum_grooves, sound
 from backend.instruments.brain.features import sound_features
+from backend.instruments.brain.layout import GENRES
 from backend.instruments.brain.stimuli import CARD, CHECKPOINT, Stimuli
 from backend.musiclm.codec import Codec, config_of
 from backend.musiclm.mulan import MuLanEmbedder

@@ -17,10 +17,10 @@ from backend.corpus.miniatures import miniature
 from backend.corpus.perform import PerformedPart, perform
 from backend.corpus.render import SAMPLE_RATE, Synth, render
 from backend.errors import NeuromuseError
+from backend.instruments.brain.layout import GENRES
 
 FloatArray = npt.NDArray[np.float32]
 
-GENRES = ("rock", "jazz", "hip-hop", "pop", "reggae", "country", "funk", "electronic", "classical", "ambient")
 CLIP_S, FADE_S, RMS = 15.0, 2.0, 0.08
 KICK, RIM, SNARE, HAT, PEDAL, OPEN, RIDE = 36, 37, 38, 42, 44, 46, 51
 

@@ -19,7 +19,8 @@ import torch
 
 from backend.checkpoints import CheckpointStore
 from backend.instruments.brain.laboratory import DECODERS, Listener
-from backend.instruments.brain.listener import LABEL, PAPER_IDENTIFICATION, SimulatedListener
+from backend.instruments.brain.layout import LABEL, REGIONS
+from backend.instruments.brain.listener import PAPER_IDENTIFICATION, SimulatedListener
 from backend.instruments.brain.probe import GenreProbe
 from backend.instruments.brain.reconstruct import control_embeddings, generate, nearest
 from backend.instruments.brain.recording import simulate
@@ -152,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the simulated listener")
     parser.add_argument("--snr", type=float, help="strength of the signal; the calibrated one if left out")
-    parser.add_argument("--region", default="auditory", choices=("auditory", "cortex", "best"))
+    parser.add_argument("--region", default="auditory", choices=REGIONS)
     parser.add_argument("--permutations", type=int, default=1000)
     parser.add_argument("--candidates", type=int, default=2, help="clips tried for each reconstruction")
     parser.add_argument("--skip-generation", action="store_true", help="embeddings only")

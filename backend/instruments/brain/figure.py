@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +143,14 @@ def slices(space: Space, values: npt.ArrayLike, label: str = "", threshold: floa
         paper_bgcolor=SURFACE, plot_bgcolor=SURFACE, font={"color": TEXT}, height=320, title={"text": label, "x": 0.5}
     )
     return figure
+
+
+def space_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Space:
+    """The places of the voxels of a result."""
+    from backend.instruments.brain.space import Space
+
+    shape = tuple(int(side) for side in arrays["volume_shape"])
+    return Space(arrays["voxel_xyz"], arrays["voxel_index"], shape, arrays["volume_affine"])
 
 
 def _mm(affine: npt.NDArray[np.float64], index: tuple[np.intp, ...]) -> npt.NDArray[np.float64]:

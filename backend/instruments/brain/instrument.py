@@ -16,8 +16,8 @@ from backend.contract import Instrument, InstrumentSpec, Result
 from backend.errors import CheckpointError
 from backend.instruments.brain.cleaning import Quality
 from backend.instruments.brain.laboratory import Decoded, Listener
-from backend.instruments.brain.layout import HRF_DELAY_VOLUMES, TR_S
-from backend.instruments.brain.listener import BASE, LABEL, ListenerConfig, SimulatedListener
+from backend.instruments.brain.layout import HRF_DELAY_VOLUMES, LABEL, TR_S
+from backend.instruments.brain.listener import BASE, ListenerConfig, SimulatedListener
 from backend.instruments.brain.reconstruct import control_embeddings, generate, nearest
 from backend.instruments.brain.recording import simulate
 from backend.instruments.brain.request import BrainRequest
@@ -184,8 +184,13 @@ def describe(listener: Listener, decoded: Decoded, material: Material, clip: int
         "genre": np.array(material.genre), "clip": np.array(clip),
         "surface": recording.space.on_surface(encoded.correlation),
         "surface_significant": np.nan_to_num(recording.space.on_surface(encoded.significant)) > 0.5,
+        "voxel_correlation": encoded.correlation, "voxel_significant": encoded.significant,
+        "voxel_xyz": recording.space.xyz, "voxel_index": recording.space.index,
+        "volume_shape": np.array(recording.space.shape), "volume_affine": recording.space.affine,
         "region_names": np.array([listener.regions.names[i] for i in shown], np.str_),
-        "region_contribution": share[shown], "region_xyz": listener.regions.xyz[shown],
+        "region_contribution": share[shown],
+        "region_course": listener.contributions_over_time(decoded, clip)[:, shown],
+        "region_xyz": listener.regions.xyz[shown],
         "accuracy": np.array(found.accuracy), "top1": np.array(found.top1), "p": np.array(found.p),
         "null_sd": np.array(found.null_sd), "permutations": np.array(PERMUTATIONS),
         "n_test": np.array(len(decoded.true)), "rank": np.array(found.rank[clip]),

@@ -107,16 +107,24 @@ class Listener:
         correlation does), relative to the mean over test clips; parts add up to the whole. Zeros for a decoder that is
         not linear.
         """
+        x = self.recording.test[:, decoded.voxels]
+        return self._by_region(decoded, clip, (x[clip] - x.mean(0))[None])[0]
+
+    def contributions_over_time(self, decoded: Decoded, clip: int) -> FloatArray:
+        """The same for each volume of the clip, relative to the other clips' at that moment ``[volumes, regions]``."""
+        x = self.recording.test_volumes[:, :, decoded.voxels]
+        return self._by_region(decoded, clip, x[clip] - x.mean(0))
+
+    def _by_region(self, decoded: Decoded, clip: int, responses: FloatArray) -> FloatArray:
+        """Parts of ``responses [rows, voxels]`` along the true embedding, summed over each region."""
+        out = np.zeros((len(responses), len(self.regions.names)), np.float32)
         weight = getattr(decoded.decoder, "weight", None)
-        out = np.zeros(len(self.regions.names), np.float32)
         if weight is None:
             return out
-        x = self.recording.test[:, decoded.voxels]
         true = decoded.true[clip] - decoded.true[clip].mean()
-        direction = weight @ (true / max(float(np.linalg.norm(true)), 1e-9))
-        part = (x[clip] - x.mean(0)) * direction
+        parts = responses * (weight @ (true / max(float(np.linalg.norm(true)), 1e-9)))
         region = self.regions.voxel[decoded.voxels]
-        np.add.at(out, region[region >= 0], part[region >= 0])
+        np.add.at(out.T, region[region >= 0], parts.T[region >= 0])
         return out
 
     def probe(self, decoded: Decoded, genre: npt.NDArray[np.int64]) -> GenreProbe:

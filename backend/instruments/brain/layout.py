@@ -28,6 +28,11 @@ TRAIN_RUNS, TEST_RUNS, REPEATS = 12, 6, 4
 N_TRAIN, N_TEST = TRAIN_RUNS * (CLIPS_A_RUN - 1), TEST_RUNS * (CLIPS_A_RUN - 1) // REPEATS
 HRF_DELAY_VOLUMES = 3
 PAIRINGS = ("clip", "ten_windows", "four_windows")
+REGIONS = ("auditory", "cortex", "best")
+GENRES = ("rock", "jazz", "hip-hop", "pop", "reggae", "country", "funk", "electronic", "classical", "ambient")
+"""Of the bundled clips; the test clips go round them."""
+
+LABEL = "SIMULATED: no human was scanned"
 COLUMNS = ("onset", "duration", "genre", "track", "start", "end")
 
 

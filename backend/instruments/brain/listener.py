@@ -20,7 +20,6 @@ from backend.instruments.brain.space import Space, cortical_ribbon
 
 FloatArray = npt.NDArray[np.float32]
 
-LABEL = "SIMULATED: no human was scanned"
 AUDITORY_MM = ((-52.0, -22.0, 8.0), (54.0, -20.0, 8.0))  # Heschl's gyri in MNI space
 PAPER_IDENTIFICATION = 0.876  # Denk et al., MuLan's music embedding
 

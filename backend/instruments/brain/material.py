@@ -7,8 +7,6 @@ however the job ended.
 from __future__ import annotations
 
 import contextlib
-import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +17,12 @@ import numpy.typing as npt
 
 from backend.audio.waveform import Waveform
 from backend.errors import RequestError
+from backend.instruments.brain.intake import ONE_BRAIN, RUN, check_length, check_upload, forget
 from backend.instruments.brain.laboratory import Decoded, Listener
 from backend.instruments.brain.layout import CLIP_S, Event, read_events
 from backend.instruments.brain.probe import GenreProbe
 from backend.instruments.brain.recording import Recording, Run, collect
-from backend.instruments.brain.scan import Scan, cortex_mask, inspect, read_masked
+from backend.instruments.brain.scan import cortex_mask, inspect, read_masked
 from backend.instruments.brain.tracks import embed_windows, heard_clip, read_captions, read_catalogue, read_track
 
 if TYPE_CHECKING:
@@ -33,13 +32,6 @@ if TYPE_CHECKING:
     from backend.musiclm.mulan import MuLanEmbedder
 
 FloatArray = npt.NDArray[np.float32]
-
-RUN = re.compile(r"task-(Training|Test)_run-(\d+)(?:_[A-Za-z0-9-]+)*_bold\.nii(\.gz)?")
-ONE_BRAIN = (
-    "its own training runs beside it; a decoder fits one brain, so give a BIDS folder to train one, or hear the "
-    "simulated listener"
-)
-LEAST_COVERED_S = 6.0  # of the last clip after its onset
 
 
 class Material(Protocol):
@@ -207,23 +199,6 @@ def scanned(request: BrainRequest, mulan: MuLanEmbedder, job: Job) -> Iterator[t
             forget(request.upload)
 
 
-def forget(upload: Path) -> None:
-    """Delete an uploaded file or folder; one that is gone already is as good."""
-    if upload.is_dir() and not upload.is_symlink():
-        shutil.rmtree(upload, ignore_errors=True)
-    else:
-        upload.unlink(missing_ok=True)
-
-
-def check_upload(path: Path) -> None:
-    """Look at a single scan: header, then the first volumes.
-
-    Raises:
-        RequestError: one sentence about what is wrong.
-    """
-    cortex_mask(inspect(path))
-
-
 def find_runs(bids: Path, subject: str) -> list[tuple[str, Path, Path]]:
     """Task, scan and events of each run of a subject, training first, in order.
 
@@ -280,17 +255,6 @@ def _runs(runs: list[tuple[str, Path, Path]], space: Space, heard: Heard) -> Ite
         check_length(scan, events)
         kept = [event for event in events[1:] if heard.has(event)]
         yield task, read_masked(scan, space), [events[0], *kept]
-
-
-def check_length(scan: Scan, events: list[Event]) -> None:
-    """Refuse events that happen after the scan has ended.
-
-    Raises:
-        RequestError: fewer volumes than the events need.
-    """
-    needed = int(np.ceil((events[-1].onset_s + LEAST_COVERED_S) / scan.tr_s))
-    if scan.shape[3] < needed:
-        raise RequestError("scan", f"{scan.shape[3]} volumes", f"at least {needed}, which its events take")
 
 
 def _mean_rows(rows: FloatArray, clips: list[str]) -> FloatArray:

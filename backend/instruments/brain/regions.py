@@ -16,13 +16,13 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from backend.errors import RequestError
+from backend.instruments.brain.layout import REGIONS
 from backend.instruments.brain.ridge import Ridge
 from backend.instruments.brain.space import Space
 
 FloatArray = npt.NDArray[np.float32]
 
 REACH_MM = 20.0
-CHOICES = ("auditory", "cortex", "best")
 BEST_K = 6  # regions whose predictions the paper averages
 _WORDS = {
     "CinguloOpercular": "Cingulo-opercular", "DefaultMode": "Default mode", "DorsalAttention": "Dorsal attention",
@@ -98,8 +98,8 @@ def choose_voxels(
     Raises:
         RequestError: an unknown choice, or no voxel of it was scanned.
     """
-    if choice not in CHOICES:
-        raise RequestError("region", choice, f"one of {', '.join(CHOICES)}")
+    if choice not in REGIONS:
+        raise RequestError("region", choice, f"one of {', '.join(REGIONS)}")
     if choice == "cortex":
         return np.ones(x.shape[1], bool)
     if choice == "auditory":

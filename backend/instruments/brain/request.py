@@ -10,8 +10,7 @@ from typing import Any, ClassVar, Self
 
 from backend.contract import Request, check_number
 from backend.errors import RequestError
-from backend.instruments.brain.layout import N_TEST, PAIRINGS
-from backend.instruments.brain.regions import CHOICES
+from backend.instruments.brain.layout import LABEL, N_TEST, PAIRINGS, REGIONS
 
 SOURCES = ("simulated", "scan")
 DECODERS = ("contrastive", "ridge", "seed_linear", "seed_mlp")
@@ -68,7 +67,7 @@ class BrainRequest(Request):
 
     def validate(self) -> None:
         """Raise `RequestError` for the first field that is wrong."""
-        choices = {"source": SOURCES, "decoder": DECODERS, "region": CHOICES, "pairing": PAIRINGS}
+        choices = {"source": SOURCES, "decoder": DECODERS, "region": REGIONS, "pairing": PAIRINGS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise RequestError(name, getattr(self, name), f"one of {', '.join(allowed)}")
@@ -93,9 +92,10 @@ class BrainRequest(Request):
             raise RequestError("subject", self.subject, "a name such as sub-001")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values without anything of the scan or where it lies."""
+        """Plain JSON values without anything of the scan or where it lies; what is simulated says so."""
         names = [f.name for f in dataclasses.fields(self) if f.name not in PRIVATE]
-        return {name: getattr(self, name) for name in names}
+        label = {"label": LABEL} if self.source == "simulated" else {}
+        return label | {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -106,4 +106,4 @@ class BrainRequest(Request):
         """
         if values.get("source") == "scan":
             raise RequestError("source", "scan", "the scan to be given again; nothing of it was kept")
-        return super().from_dict(values)
+        return super().from_dict({name: value for name, value in values.items() if name != "label"})

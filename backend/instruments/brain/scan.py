@@ -118,8 +118,8 @@ def inspect(path: Path) -> Scan:
     """
     import nibabel
 
-    if "t1w" in path.name.lower() or "t2w" in path.name.lower():
-        _refuse_anatomy()
+    if is_anatomy(path.name):
+        refuse_anatomy()
     with opened(path) as stream:
         start = _at_most(stream, 132)
         if start[128:132] == b"DICM":
@@ -159,7 +159,13 @@ def _at_most(stream: IO[bytes], size: int) -> bytes:
         return b""
 
 
-def _refuse_anatomy() -> None:
+def is_anatomy(name: str) -> bool:
+    """Whether a file's name says that it shows a head, not its activity."""
+    return "t1w" in name.lower() or "t2w" in name.lower()
+
+
+def refuse_anatomy() -> None:
+    """Raise the `RequestError` about pictures of heads."""
     raise RequestError(
         "scan", "an anatomical image", "BOLD only; a face can be recognised in a T1-weighted image, and none is needed"
     )
@@ -172,7 +178,7 @@ def _checked_shape(dim: list[int], pixdim: list[float]) -> tuple[int, int, int, 
         sides = sides[:-1]
     if len(sides) == 3 or (len(sides) == 4 and sides[3] == 1):
         if max(pixdim[1:4]) <= 1.4:
-            _refuse_anatomy()
+            refuse_anatomy()
         raise RequestError("scan", "one 3-D image", "a 4-D run, a volume every one or two seconds")
     if len(sides) != 4:
         raise RequestError("scan", f"{n} dimensions", "four: x, y, z and time")

@@ -20,9 +20,8 @@ import torch
 from backend.checkpoints import CheckpointStore
 from backend.errors import NeuromuseError
 from backend.instruments.brain.laboratory import DECODERS, Decoded, Listener
-from backend.instruments.brain.layout import PAIRINGS
+from backend.instruments.brain.layout import PAIRINGS, REGIONS
 from backend.instruments.brain.material import scanned
-from backend.instruments.brain.regions import CHOICES
 from backend.instruments.brain.request import BrainRequest
 from backend.job import Job, Step
 from backend.musiclm.mulan import MuLanEmbedder
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--subject", default="sub-001")
     parser.add_argument("--consent", action="store_true", help="whoever was scanned agreed to this")
     parser.add_argument("--decoder", default="contrastive", choices=list(DECODERS))
-    parser.add_argument("--region", default="auditory", choices=CHOICES)
+    parser.add_argument("--region", default="auditory", choices=REGIONS)
     parser.add_argument("--pairing", default="clip", choices=PAIRINGS)
     parser.add_argument("--out", type=Path, help="checkpoint folder to keep the weights in")
     try:

@@ -10,7 +10,7 @@ import pytest
 from backend.contract import Result
 from backend.errors import Cancelled, CheckpointError, RequestError
 from backend.instruments.brain.instrument import Brain
-from backend.instruments.brain.listener import LABEL
+from backend.instruments.brain.layout import LABEL
 from backend.instruments.brain.request import BrainRequest
 from backend.instruments.brain.stimuli import Stimuli, pack_codes, unpack_codes
 from backend.job import Job

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from backend.errors import RequestError
+from backend.instruments.brain.intake import check_length
 from backend.instruments.brain.layout import Event
-from backend.instruments.brain.material import check_length
 from backend.instruments.brain.scan import cortex_mask, inspect, read_masked
 from tests.instruments.brain.miniature import AFFINE, SHAPE, brain_mask
 
