@@ -78,7 +78,7 @@ def _work(clip_id: str) -> dict[str, Any] | None:
         return None
 
 
-def _done_clips(out: Path, lines: Path) -> set[str]:
+def done_clips(out: Path, lines: Path) -> set[str]:
     """Ids whose line is whole and whose files exist; a line cut short by a kill is dropped from the file."""
     if not lines.is_file():
         return set()
@@ -131,7 +131,7 @@ def build(args: argparse.Namespace) -> Iterator[tuple[int, int]]:
     start = (args.data, args.out, args.seed, plan["pieces"], [Path(p) for p in plan["soundfonts"]])
     count, total = 0, sum(map(len, orders.values()))
     for name, order in orders.items():
-        done = _done_clips(args.out, args.out / name)
+        done = done_clips(args.out, args.out / name)
         todo = [c for c in order if c not in done]
         count += len(order) - len(todo)
         with (args.out / name).open("a", encoding="utf-8") as lines:

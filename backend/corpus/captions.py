@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,16 @@ from backend.corpus.wording import BPM, DENSITY, DYNAMICS, ENSEMBLE, KEY, MODE, 
 N_TRAIN, N_UNSEEN = 8, 3
 
 
-def _pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
+def pick(words: tuple[str, ...], rng: np.random.Generator) -> str:
+    """One of the words."""
     return words[int(rng.integers(len(words)))]
 
 
 def _instrument(name: str, split: str, rng: np.random.Generator) -> str:
     instrument = BY_NAME[name]
     if split == "unseen":
-        return _pick(instrument.unseen or (name,), rng) if rng.random() < 0.5 else name
-    return name if not instrument.synonyms or rng.random() < 0.65 else _pick(instrument.synonyms, rng)
+        return pick(instrument.unseen or (name,), rng) if rng.random() < 0.5 else name
+    return name if not instrument.synonyms or rng.random() < 0.65 else pick(instrument.synonyms, rng)
 
 
 def _article(phrase: str) -> str:
@@ -32,59 +34,85 @@ def _joined(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-class _Facts:
-    """What one caption will mention: a random subset of the truths, each already in words."""
+@dataclass
+class Facts:
+    """What one caption will mention, each already in words; see `worded`.
 
-    def __init__(self, meta: Mapping[str, Any], split: str, rng: np.random.Generator) -> None:
-        def keep(probability: float) -> bool:
-            return bool(rng.random() < probability)
+    Attributes:
+        adjectives: said before the noun.
+        tail: said after it.
+        style: of the music.
+        ensemble: what kind of piece or group.
+        solo: whether the lead plays alone.
+        lead: its name; empty for a caption that names nobody.
+        others: names of those who accompany it.
+    """
 
-        self.adjectives: list[str] = []
-        self.tail: list[str] = []
-        speed = meta["tempo_class"]
-        if keep(0.68 if meta["tempo_felt"] else 0.35):
-            how = rng.random()
-            if how < 0.45:
-                self.adjectives.append(_pick(TEMPO[split][speed], rng))
-            elif how < 0.65:
-                self.tail.append(_pick(TEMPO_TAIL[split][speed], rng))
-            if how >= 0.65 or keep(0.25):
-                self.tail.append(_pick(BPM[split], rng).format(round(meta["tempo_bpm"])))
-        if meta["mood"] and keep(0.55):
-            self.adjectives.append(_pick(MOOD[split][meta["mood"]], rng))
-        if meta["mode"] in ("major", "minor") and keep(0.55):
-            if meta["key"] and keep(0.3):
-                self.tail.append(_pick(KEY[split], rng).format(k=meta["key"]))
-            else:
-                self.tail.append(_pick(MODE[split], rng).format(m=meta["mode"]))
-        if meta["dynamics"] in ("soft", "loud") and keep(0.25):
-            self.adjectives.append(_pick(DYNAMICS[split][meta["dynamics"]], rng))
-        if meta["density"] in ("sparse", "busy") and keep(0.15):
-            self.tail.append(_pick(DENSITY[split][meta["density"]], rng))
-        self.style = ""
-        style = meta["style"]
-        if keep(0.75 if meta["kind"] == "band" or meta["ensemble"] == "drums" else 0.15):
-            self.style = _pick(STYLE[split].get(style, (style,)), rng)
-        self.ensemble = _pick(ENSEMBLE[split][meta["ensemble"]], rng) if keep(0.35) else ""
-        self.solo = meta["ensemble"] == "solo"
-        players = meta["instruments"]
-        seen: list[str] = []
-        for player in players:
-            if player["name"] not in seen:
-                seen.append(player["name"])
-        self.lead, self.others = "", []
-        if keep(0.92) or not (self.adjectives or self.tail or self.style):
-            self.lead = _instrument(seen[0], split, rng)
-            others = [n for n in seen[1:] if keep(0.75 if len(seen) <= 3 else 0.5)]
-            gains = {p["name"]: p["gain_db"] for p in players}
-            for name in others:
-                words = _instrument(name, split, rng)
-                backing = next(p["role"] for p in players if p["name"] == name) in ("chords", "pad")
-                if backing and gains[name] <= -7 and meta["kind"] != "band" and keep(0.3):
-                    words = f"{'soft' if split == 'train' else 'faint'} {words}"
-                self.others.append(words)
-        rng.shuffle(self.adjectives)
-        rng.shuffle(self.tail)
+    adjectives: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
+    style: str = ""
+    ensemble: str = ""
+    solo: bool = False
+    lead: str = ""
+    others: list[str] = field(default_factory=list)
+
+    def say_tempo(self, meta: Mapping[str, Any], split: str, rng: np.random.Generator) -> None:
+        """Add the tempo: as an adjective, in the tail, in beats a minute."""
+        speed, how = meta["tempo_class"], rng.random()
+        if how < 0.45:
+            self.adjectives.append(pick(TEMPO[split][speed], rng))
+        elif how < 0.65:
+            self.tail.append(pick(TEMPO_TAIL[split][speed], rng))
+        if how >= 0.65 or rng.random() < 0.25:
+            self.tail.append(pick(BPM[split], rng).format(round(meta["tempo_bpm"])))
+
+    def say_mode(self, meta: Mapping[str, Any], split: str, rng: np.random.Generator) -> None:
+        """Add the key or the mode alone."""
+        if meta["key"] and rng.random() < 0.3:
+            self.tail.append(pick(KEY[split], rng).format(k=meta["key"]))
+        else:
+            self.tail.append(pick(MODE[split], rng).format(m=meta["mode"]))
+
+
+def _facts_of(meta: Mapping[str, Any], split: str, rng: np.random.Generator) -> Facts:
+    """A random subset of the truths."""
+
+    def keep(probability: float) -> bool:
+        return bool(rng.random() < probability)
+
+    facts = Facts(solo=meta["ensemble"] == "solo")
+    if keep(0.68 if meta["tempo_felt"] else 0.35):
+        facts.say_tempo(meta, split, rng)
+    if meta["mood"] and keep(0.55):
+        facts.adjectives.append(pick(MOOD[split][meta["mood"]], rng))
+    if meta["mode"] in ("major", "minor") and keep(0.55):
+        facts.say_mode(meta, split, rng)
+    if meta["dynamics"] in ("soft", "loud") and keep(0.25):
+        facts.adjectives.append(pick(DYNAMICS[split][meta["dynamics"]], rng))
+    if meta["density"] in ("sparse", "busy") and keep(0.15):
+        facts.tail.append(pick(DENSITY[split][meta["density"]], rng))
+    style = meta["style"]
+    if keep(0.75 if meta["kind"] == "band" or meta["ensemble"] == "drums" else 0.15):
+        facts.style = pick(STYLE[split].get(style, (style,)), rng)
+    facts.ensemble = pick(ENSEMBLE[split][meta["ensemble"]], rng) if keep(0.35) else ""
+    players = meta["instruments"]
+    seen: list[str] = []
+    for player in players:
+        if player["name"] not in seen:
+            seen.append(player["name"])
+    if keep(0.92) or not (facts.adjectives or facts.tail or facts.style):
+        facts.lead = _instrument(seen[0], split, rng)
+        others = [n for n in seen[1:] if keep(0.75 if len(seen) <= 3 else 0.5)]
+        gains = {p["name"]: p["gain_db"] for p in players}
+        for name in others:
+            words = _instrument(name, split, rng)
+            backing = next(p["role"] for p in players if p["name"] == name) in ("chords", "pad")
+            if backing and gains[name] <= -7 and meta["kind"] != "band" and keep(0.3):
+                words = f"{'soft' if split == 'train' else 'faint'} {words}"
+            facts.others.append(words)
+    rng.shuffle(facts.adjectives)
+    rng.shuffle(facts.tail)
+    return facts
 
 
 def describe(meta: Mapping[str, Any], rng: np.random.Generator, split: str = "train") -> str:
@@ -95,7 +123,11 @@ def describe(meta: Mapping[str, Any], rng: np.random.Generator, split: str = "tr
         rng: source of randomness.
         split: ``train``, or ``unseen`` for words and sentence forms that no training caption uses.
     """
-    facts = _Facts(meta, split, rng)
+    return worded(_facts_of(meta, split, rng), rng, split)
+
+
+def worded(facts: Facts, rng: np.random.Generator, split: str = "train") -> str:
+    """The facts in a sentence form of the split, drawn at random."""
     form = (_TRAIN_FORMS if split == "train" else _UNSEEN_FORMS)[
         int(rng.integers(len(_TRAIN_FORMS if split == "train" else _UNSEEN_FORMS)))
     ]
@@ -121,20 +153,20 @@ def captions(meta: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[st
     return out[0], out[1]
 
 
-def _players(facts: _Facts) -> str:
+def _players(facts: Facts) -> str:
     return _joined([facts.lead, *facts.others]) if facts.lead else ""
 
 
-def _noun(facts: _Facts, rng: np.random.Generator) -> str:
+def _noun(facts: Facts, rng: np.random.Generator) -> str:
     """``jazz piece``, ``duet``, ``music``."""
     head = facts.ensemble if facts.ensemble and facts.ensemble not in ("solo", "ambient", "one player alone") else ""
-    head = head or _pick(("piece", "music", "track", "tune"), rng)
+    head = head or pick(("piece", "music", "track", "tune"), rng)
     if facts.ensemble == "ambient":
         head = f"ambient {head}"
     return f"{facts.style} {head}"
 
 
-def _tags(facts: _Facts, rng: np.random.Generator) -> str:
+def _tags(facts: Facts, rng: np.random.Generator) -> str:
     tags = [*facts.adjectives, *facts.tail, *facts.others]
     lead = facts.lead
     if lead and facts.solo and "solo" not in lead and rng.random() < 0.5:
@@ -146,7 +178,7 @@ def _tags(facts: _Facts, rng: np.random.Generator) -> str:
     return ", ".join(tags)
 
 
-def _over(facts: _Facts, rng: np.random.Generator) -> str:
+def _over(facts: Facts, rng: np.random.Generator) -> str:
     if not facts.lead:
         return _tags(facts, rng)
     lead = facts.lead
@@ -154,35 +186,35 @@ def _over(facts: _Facts, rng: np.random.Generator) -> str:
         lead = f"solo {lead}"
     body = ", ".join(facts.adjectives) + " " + (facts.style if rng.random() < 0.6 else "") + " " + lead
     if facts.others:
-        body += " " + _pick(("over", "over", "with", "accompanied by", "and"), rng) + " " + _joined(facts.others)
+        body += " " + pick(("over", "over", "with", "accompanied by", "and"), rng) + " " + _joined(facts.others)
     return ", ".join([body, *facts.tail])
 
 
-def _piece_for(facts: _Facts, rng: np.random.Generator) -> str:
+def _piece_for(facts: Facts, rng: np.random.Generator) -> str:
     noun = f"{' '.join(facts.adjectives)} {_noun(facts, rng)}".strip()
     body = _article(" ".join(noun.split())) if rng.random() < 0.6 and "music" not in noun else noun
     if facts.lead:
-        body += " " + _pick(("for", "with", "featuring", "played by"), rng) + " " + _players(facts)
+        body += " " + pick(("for", "with", "featuring", "played by"), rng) + " " + _players(facts)
     return ", ".join([body, *facts.tail])
 
 
-def _playing(facts: _Facts, rng: np.random.Generator) -> str:
+def _playing(facts: Facts, rng: np.random.Generator) -> str:
     if not facts.lead:
         return _piece_for(facts, rng)
-    verb = "play" if facts.others else _pick(("playing", "plays", "performing"), rng)
-    noun = f"{', '.join(facts.adjectives)} {facts.style} {_pick(('music', 'melody', 'tune'), rng)}"
+    verb = "play" if facts.others else pick(("playing", "plays", "performing"), rng)
+    noun = f"{', '.join(facts.adjectives)} {facts.style} {pick(('music', 'melody', 'tune'), rng)}"
     noun = " ".join(noun.split())
     what = noun if "music" in noun else _article(noun)
     return ", ".join([f"{_players(facts)} {verb} {what}", *facts.tail])
 
 
-def _sentence(facts: _Facts, rng: np.random.Generator) -> str:
+def _sentence(facts: Facts, rng: np.random.Generator) -> str:
     noun = " ".join(f"{' '.join(facts.adjectives)} {_noun(facts, rng)}".split())
-    body = _pick(("This is", "Here is"), rng) + " " + (noun if "music" in noun else _article(noun))
+    body = pick(("This is", "Here is"), rng) + " " + (noun if "music" in noun else _article(noun))
     if facts.lead:
-        body += " " + _pick(("with", "featuring"), rng) + " " + _players(facts)
+        body += " " + pick(("with", "featuring"), rng) + " " + _players(facts)
     if facts.tail:
-        tail = _pick(("; ", ", "), rng).join(facts.tail)
+        tail = pick(("; ", ", "), rng).join(facts.tail)
         body += f". {tail[:1].upper()}{tail[1:]}"
     return body + "."
 
@@ -190,8 +222,8 @@ def _sentence(facts: _Facts, rng: np.random.Generator) -> str:
 _TRAIN_FORMS = (_tags, _tags, _over, _over, _over, _piece_for, _piece_for, _playing, _sentence)
 
 
-def _asked(facts: _Facts, rng: np.random.Generator) -> str:
-    body = _pick(("please give me something", "I would love to hear something", "let's have something"), rng)
+def _asked(facts: Facts, rng: np.random.Generator) -> str:
+    body = pick(("please give me something", "I would love to hear something", "let's have something"), rng)
     body += " " + " and ".join(facts.adjectives)
     if facts.style:
         body += f" in the {facts.style} vein"
@@ -202,13 +234,13 @@ def _asked(facts: _Facts, rng: np.random.Generator) -> str:
     return ", ".join([body, *facts.tail])
 
 
-def _imagined(facts: _Facts, rng: np.random.Generator) -> str:
+def _imagined(facts: Facts, rng: np.random.Generator) -> str:
     body = f"imagine {_players(facts)}" if facts.lead else f"imagine some {facts.style or 'music'}"
     details = [*facts.adjectives, *facts.tail]
     return body + (": " + "; ".join(details) if details else "")
 
 
-def _scene(facts: _Facts, rng: np.random.Generator) -> str:
+def _scene(facts: Facts, rng: np.random.Generator) -> str:
     lead = facts.lead or f"some {facts.style or 'music'}"
     body = f"the tune belongs to {lead}" if facts.lead else f"we hear {lead}"
     if facts.others:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ class Library:
         return cls(scores, grooves, synths)
 
 
+Play = Callable[[str, Library, np.random.Generator], tuple[Arrangement, list[PerformedPart]]]
+"""What one clip is: split, library and randomness → arrangement and performance."""
+
+
 def clip_rng(seed: int, clip_id: str) -> np.random.Generator:
     """The clip's own generator: a function of the build's seed and the clip's id only."""
     digest = hashlib.sha256(f"{seed}/{clip_id}".encode()).digest()
@@ -85,8 +89,15 @@ def arrange(split: str, library: Library, rng: np.random.Generator) -> Arrangeme
     return band_arrangement(library.grooves[split], held_out, rng)
 
 
-def make_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str, Any]:
+def make_clip(clip_id: str, seed: int, library: Library, out: Path, play: Play | None = None) -> dict[str, Any]:
     """Arrange, play, render and write one clip.
+
+    Args:
+        clip_id: begins with the split.
+        seed: of the build.
+        library: what it is made from.
+        out: folder of the build.
+        play: draws what is played; anything the corpus has if omitted.
 
     Returns:
         Its metadata line.
@@ -94,7 +105,7 @@ def make_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str,
     rng = clip_rng(seed, clip_id)
     split = clip_id.split("_")[0]
     for attempt in range(TRIES):
-        arrangement, parts = _play(split, library, rng)
+        arrangement, parts = (play or play_any)(split, library, rng)
         try:
             mix = render(parts, library.synths, rng)
             break
@@ -113,14 +124,16 @@ def make_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str,
     return captioned(meta, seed)
 
 
-def make_silent_clip(clip_id: str, seed: int, library: Library, out: Path) -> dict[str, Any]:
+def make_silent_clip(clip_id: str, seed: int, library: Library, out: Path, play: Play | None = None) -> dict[str, Any]:
     """Arrange, play and write one training clip as notes alone, with the balance and the room it might have had.
+
+    The arguments are those of `make_clip`.
 
     Returns:
         Its metadata line.
     """
     rng = clip_rng(seed, clip_id)
-    arrangement, parts = _play("train", library, rng)
+    arrangement, parts = (play or play_any)("train", library, rng)
     notes = Path("notes", f"{clip_id}.npz")
     (out / notes).parent.mkdir(parents=True, exist_ok=True)
     _write_notes(out / notes, arrangement, parts)
@@ -130,7 +143,7 @@ def make_silent_clip(clip_id: str, seed: int, library: Library, out: Path) -> di
     return captioned(meta, seed)
 
 
-def _play(split: str, library: Library, rng: np.random.Generator) -> tuple[Arrangement, list[PerformedPart]]:
+def play_any(split: str, library: Library, rng: np.random.Generator) -> tuple[Arrangement, list[PerformedPart]]:
     """A random arrangement of the split and its performance, without silent parts."""
     arrangement = arrange(split, library, rng)
     arrangement.parts = [p for p in arrangement.parts if len(p.notes)]

@@ -34,12 +34,21 @@ def perform(arrangement: Arrangement, rng: np.random.Generator) -> list[Performe
     """
     articulation = float(rng.choice([0.97, 0.9, 0.8, 0.6], p=[0.35, 0.35, 0.2, 0.1]))
     looseness_s = float(rng.uniform(0.0, 0.006))
-    return [_perform_part(part, arrangement, articulation, looseness_s, rng) for part in arrangement.parts]
+    return [perform_part(part, arrangement, articulation, looseness_s, rng) for part in arrangement.parts]
 
 
-def _perform_part(
+def perform_part(
     part: Part, arrangement: Arrangement, articulation: float, looseness_s: float, rng: np.random.Generator
 ) -> PerformedPart:
+    """Play one part.
+
+    Args:
+        part: in beats.
+        arrangement: which it belongs to.
+        articulation: sounding share of the written durations.
+        looseness_s: spread of the onsets.
+        rng: source of randomness.
+    """
     beat_s = 60.0 / arrangement.tempo_bpm
     notes = part.notes
     onset, duration = notes[:, 0], notes[:, 1]

@@ -64,10 +64,16 @@ def fill_cache(data: Path, folder: Path, workers: int, progress: Callable[[int, 
         workers: processes.
         progress: called with (done, total).
     """
+    parse_all([(path, source) for path, source, _ in find_scores(data)], folder, workers, progress)
+
+
+def parse_all(
+    jobs: Sequence[tuple[Path, str]], folder: Path, workers: int, progress: Callable[[int, int], None]
+) -> None:
+    """Parse score files, each with the name of its piece, as `fill_cache` does."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = find_scores(data)
     while True:
-        todo = [(p, s) for p, s, _ in jobs if not _settled(folder, s)]
+        todo = [(p, s) for p, s in jobs if not _settled(folder, s)]
         progress(len(jobs) - len(todo), len(jobs))
         if not todo:
             return

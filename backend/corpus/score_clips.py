@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from backend.corpus.arrangement import Arrangement, Notes, Part, below, fit_range, raised, skyline
 from backend.corpus.instruments import BY_NAME, Instrument, draw
@@ -14,7 +16,12 @@ from backend.corpus.theory import to_mode
 TEMPO_RANGES = {"slow": (52.0, 85.0), "medium": (91.0, 120.0), "fast": (126.0, 178.0)}
 ENSEMBLES = ("solo", "solo", "piano", "duo", "duo", "song", "quartet")
 TRIES = 24
-_LICENCES = {"chopin_first_editions": "CC BY 4.0", "openscore_lieder": "CC0", "openscore_quartets": "CC0"}
+LICENCES = {
+    "chopin_first_editions": "CC BY 4.0",
+    "openscore_lieder": "CC0",
+    "openscore_quartets": "CC0",
+    "bach_violin": "public domain",
+}
 _QUARTETS = (
     ("violin", "violin", "viola", "cello"),
     ("flute", "oboe", "clarinet", "bassoon"),
@@ -43,7 +50,7 @@ def score_arrangement(scores: Sequence[Score], rng: np.random.Generator) -> Arra
     score = scores[0]
     for attempt in range(TRIES):
         if attempt % 3 == 0:
-            score = _draw_score(scores, rng)
+            score = draw_score(scores, rng)
         tempo = float(rng.uniform(*TEMPO_RANGES[wanted_class]))
         arrangement = _arrange(score, tempo, ensemble, wanted_mode, rng)
         if arrangement is None:
@@ -58,13 +65,19 @@ def score_arrangement(scores: Sequence[Score], rng: np.random.Generator) -> Arra
     return best[1]
 
 
-def _draw_score(scores: Sequence[Score], rng: np.random.Generator) -> Score:
-    """A collection first, then a piece, so that the few quartets are not lost among the songs."""
+def draw_score(scores: Sequence[Score], rng: np.random.Generator, shares: Mapping[str, float] | None = None) -> Score:
+    """A collection first, then a piece, so that the few quartets are not lost among the songs.
+
+    Args:
+        scores: at least one.
+        rng: source of randomness.
+        shares: weights of the collections; the square root of their sizes if omitted.
+    """
     collections: dict[str, list[Score]] = {}
     for score in scores:
         collections.setdefault(score.source.split("/")[0], []).append(score)
     names = sorted(collections)
-    weights = np.array([np.sqrt(len(collections[n])) for n in names])
+    weights = np.array([np.sqrt(len(collections[n])) if shares is None else shares[n] for n in names])
     pool = collections[names[rng.choice(len(names), p=weights / weights.sum())]]
     return pool[rng.integers(len(pool))]
 
@@ -78,8 +91,35 @@ def felt_beat(score: Score) -> float:
     return 1.0
 
 
-def _arrange(score: Score, tempo_bpm: float, ensemble: str, mode: str, rng: np.random.Generator) -> Arrangement | None:
-    """One try; None when the window is unusable (too empty, too dense, too short)."""
+@dataclass(frozen=True)
+class Window:
+    """Half a minute of a piece in beats.
+
+    Attributes:
+        score: the piece.
+        tempo_bpm: the felt beat.
+        bar: felt beats in a bar.
+        notes: transposed at random, of velocity 80.
+        part: staff of every note, from the top.
+    """
+
+    score: Score
+    tempo_bpm: float
+    bar: float
+    notes: Notes
+    part: npt.NDArray[np.uint8]
+
+    def arrangement(self, ensemble: str, parts: list[Part]) -> Arrangement:
+        """An arrangement of the window."""
+        source = self.score.source
+        return Arrangement(
+            "score", ensemble, "classical", source, LICENCES.get(source.split("/")[0], "unknown"),
+            source.split("/")[-1], self.tempo_bpm, self.bar, f"{self.score.numerator}/{self.score.denominator}", parts,
+        )  # fmt: skip
+
+
+def draw_window(score: Score, tempo_bpm: float, rng: np.random.Generator) -> Window | None:
+    """A random window; None when it is unusable (too empty, too dense, too short)."""
     beat = felt_beat(score)
     bar = max(score.numerator * 4 / score.denominator / beat, 1.0)
     length = 30.0 * tempo_bpm / 60.0
@@ -103,15 +143,24 @@ def _arrange(score: Score, tempo_bpm: float, ensemble: str, mode: str, rng: np.r
         return None
     window[:, 2] += int(rng.integers(-5, 7))
     window[:, 3] = 80
-    voices = _voices(window, part, score)
-    arrangement = Arrangement(
-        "score", ensemble if ensemble != "piano" else "solo", "classical", score.source,
-        _LICENCES.get(score.source.split("/")[0], "unknown"), score.source.split("/")[-1], tempo_bpm, bar,
-        f"{score.numerator}/{score.denominator}", _orchestrate(voices, ensemble, rng),
-        dynamics=str(rng.choice(["soft", "medium", "loud"], p=[0.3, 0.4, 0.3])),
-    )  # fmt: skip
-    _set_mode(arrangement, mode, rng)
+    return Window(score, tempo_bpm, bar, window, part)
+
+
+def _arrange(score: Score, tempo_bpm: float, ensemble: str, mode: str, rng: np.random.Generator) -> Arrangement | None:
+    """One try; None when the window is unusable."""
+    window = draw_window(score, tempo_bpm, rng)
+    if window is None:
+        return None
+    parts = _orchestrate(voices_of(window.notes, window.part, score), ensemble, rng)
+    arrangement = window.arrangement(ensemble if ensemble != "piano" else "solo", parts)
+    arrangement.dynamics = draw_dynamics(rng)
+    set_mode(arrangement, mode, rng)
     return arrangement
+
+
+def draw_dynamics(rng: np.random.Generator) -> str:
+    """``soft``, ``medium`` or ``loud``."""
+    return str(rng.choice(["soft", "medium", "loud"], p=[0.3, 0.4, 0.3]))
 
 
 def _phase(window: Notes, bar: float) -> float:
@@ -130,7 +179,7 @@ def _phase(window: Notes, bar: float) -> float:
     return float(candidates[int(np.argmax(scores))]) / 12
 
 
-def _voices(window: Notes, part: np.ndarray, score: Score) -> dict[str, Notes]:
+def voices_of(window: Notes, part: np.ndarray, score: Score) -> dict[str, Notes]:
     """Melody, accompaniment, everything, bass and the two middle voices of the window."""
     is_song = score.n_parts >= 3
     top = skyline(window[part == 0])
@@ -206,7 +255,7 @@ def _voice_or(rng: np.random.Generator) -> Instrument:
     return draw(rng, "l", ("piano",))
 
 
-def _set_mode(arrangement: Arrangement, mode: str, rng: np.random.Generator) -> None:
+def set_mode(arrangement: Arrangement, mode: str, rng: np.random.Generator) -> None:
     """Turn a passage of the other mode into its parallel, about a quarter of the time, to part mode from piece."""
     key = arrangement.key()
     if key.mode == mode or not key.clear or rng.random() > 0.4:
