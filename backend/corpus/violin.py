@@ -14,6 +14,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ HELD_OUT = (f"{BACH}/bwv1003_mov4",)
 """Whose recording is held out."""
 RECORDED = tuple(f"{BACH}/{name}" for name in ("bwv1002_mov6", "bwv1002_mov7", "bwv1002_mov8", "bwv1003_mov3"))
 """Whose recordings are trained on."""
+VIOLINS = ("violin", "fiddle")
+RIVALS = (
+    "viola", "flute", "cello", "oboe", "viola", "clarinet", "string ensemble", "soprano sax", "trumpet", "cello",
+    "pizzicato strings", "accordion", "viola", "saw lead", "voice oohs", "english horn", "synth strings", "recorder",
+    "choir", "square lead",
+)  # fmt: skip
+"""Who may be mistaken for a violin; the likeliest occur more than once."""
 CENTRES = (62.0, 69.0, 74.0, 79.0, 84.0)
 FOLDED = 0.02
 """Share of a melody's notes that may be moved by an octave of their own."""
@@ -89,7 +97,9 @@ def split_of_piece(source: str) -> str:
     return "test" if source in HELD_OUT else "train" if source in RECORDED else split_of(source)
 
 
-def violin_arrangement(scores: Sequence[Score], stroke: str, rng: np.random.Generator) -> Arrangement:
+def violin_arrangement(
+    scores: Sequence[Score], stroke: str, rng: np.random.Generator, rival: Instrument | None = None
+) -> Arrangement:
     """A random window of a random piece for one violin, in a random tempo and mode.
 
     As `backend.corpus.score_clips.score_arrangement`, of which it is the soloist.
@@ -98,11 +108,12 @@ def violin_arrangement(scores: Sequence[Score], stroke: str, rng: np.random.Gene
         scores: the pieces of one split, at least one.
         stroke: how it will be bowed; long bows want long notes.
         rng: source of randomness.
+        rival: who plays instead of a violin.
     """
     slow = stroke == "long bows" and rng.random() < 0.6
     tempi = "slow" if slow else str(rng.choice(list(TEMPO_RANGES)))
     mode = "minor" if rng.random() < 0.5 else "major"
-    player = BY_NAME["fiddle" if rng.random() < 0.1 else "violin"]
+    player = rival or BY_NAME["fiddle" if rng.random() < 0.1 else "violin"]
     shares = {name: SHARES.get(name, 0.1) for name in {score.source.split("/")[0] for score in scores}}
     best: tuple[float, Arrangement] | None = None
     score = scores[0]
@@ -117,7 +128,7 @@ def violin_arrangement(scores: Sequence[Score], stroke: str, rng: np.random.Gene
             best = (points, arrangement)
         if points >= 3.0:
             break
-    return violin_arrangement(scores, stroke, rng) if best is None else best[1]
+    return violin_arrangement(scores, stroke, rng, rival) if best is None else best[1]
 
 
 def _solo(
@@ -127,14 +138,15 @@ def _solo(
     window = draw_window(score, tempo_bpm, rng)
     if window is None:
         return None
-    bach = score.source.startswith(f"{BACH}/")
-    notes = window.notes if bach else _tune(window.notes, window.part, score)
+    chords = score.source.startswith(f"{BACH}/") and player.name in VIOLINS
+    notes = window.notes if chords else _tune(window.notes, window.part, score)
     if len(notes) < 12 or len(np.unique(notes[:, 0])) / 30.0 > MOST_NOTES_PER_S:
         return None
     gaps = np.diff(np.concatenate([[0.0], np.unique(notes[:, 0])])) * 60 / tempo_bpm
     if gaps.max() > 4.0:
         return None
-    moved = _in_compass(notes, player) if bach else _placed(notes, player, float(rng.choice(CENTRES)))
+    centres = CENTRES if player.name in VIOLINS else ((player.low + player.high) / 2 + np.array([-7, 0, 7])).tolist()
+    moved = _in_compass(notes, player) if chords else _placed(notes, player, float(rng.choice(centres)))
     arrangement = window.arrangement("solo", [Part(player, "lead", moved)])
     arrangement.style = origin_of(score.source)[0]
     arrangement.dynamics = draw_dynamics(rng)
@@ -202,10 +214,12 @@ def _tremolo(notes: Notes, step: float) -> Notes:
     return np.array(rows).reshape(-1, 4)
 
 
-def play(split: str, library: Library, rng: np.random.Generator) -> tuple[Arrangement, list[PerformedPart]]:
-    """A violin's half minute from the pieces of a split."""
+def play(
+    split: str, library: Library, rng: np.random.Generator, rival: Instrument | None = None
+) -> tuple[Arrangement, list[PerformedPart]]:
+    """Half a minute of a violin, or of a rival, from the pieces of a split."""
     stroke = str(rng.choice(list(STROKES), p=[s.probability for s in STROKES.values()]))
-    arrangement = violin_arrangement(library.scores[split], stroke, rng)
+    arrangement = violin_arrangement(library.scores[split], stroke, rng, rival)
     return arrangement, bow(arrangement, stroke, rng)
 
 
@@ -260,27 +274,36 @@ def build(args: argparse.Namespace) -> Iterator[tuple[int, int]]:
     (args.out / "scores").mkdir(parents=True, exist_ok=True)
     counts = {"train": args.clips, "valid": args.valid, "test": args.test}
     library = load_library(args.data, args.scores, args.out, args.soundfont, counts)
-    audible = [f"{split}_violin_{i:05d}" for split, n in counts.items() for i in range(n)]
+    kind = "rival" if args.rivals else "violin"
+    audible = [f"{split}_{kind}_{i:05d}" for split, n in counts.items() for i in range(n)]
     audible = [audible[i] for i in np.random.default_rng([args.seed, 77]).permutation(len(audible))]
     orders = {"clips.jsonl": audible, "silent.jsonl": [f"train_violin_silent_{i:06d}" for i in range(args.silent)]}
     count, total = 0, sum(map(len, orders.values()))
     for name, order in orders.items():
         done = done_clips(args.out, args.out / name)
-        make = make_clip if name == "clips.jsonl" else make_silent_clip
         with (args.out / name).open("a", encoding="utf-8") as lines:
             for clip_id in order:
                 count += 1
                 if clip_id in done:
                     continue
                 try:
-                    meta = make(clip_id, args.seed, library, args.out, play)
+                    meta = _make(clip_id, library, args)
                 except (NeuromuseError, ValueError, IndexError) as error:
                     logger.warning("clip %s is left out: %r", clip_id, error)
                     continue
-                meta = violin_metadata(meta, performed_notes(args.out / meta["notes"]), args.seed)
                 lines.write(json.dumps(meta, ensure_ascii=False) + "\n")
                 lines.flush()
                 yield count, total
+
+
+def _make(clip_id: str, library: Library, args: argparse.Namespace) -> dict[str, Any]:
+    """One clip, written; its metadata line."""
+    if "_rival_" in clip_id:
+        rival = BY_NAME[RIVALS[int(clip_id.split("_")[-1]) % len(RIVALS)]]
+        return make_clip(clip_id, args.seed, library, args.out, partial(play, rival=rival))
+    make = make_silent_clip if "_silent_" in clip_id else make_clip
+    meta = make(clip_id, args.seed, library, args.out, play)
+    return violin_metadata(meta, performed_notes(args.out / meta["notes"]), args.seed)
 
 
 def _say(text: str) -> None:
@@ -298,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--valid", type=int, default=LEAST_HELD_OUT["valid"])
     parser.add_argument("--test", type=int, default=LEAST_HELD_OUT["test"])
     parser.add_argument("--silent", type=int, default=2000, help="further training clips, as notes alone")
+    parser.add_argument("--rivals", action="store_true", help="other instruments over the same tunes, for the judge")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--soundfont", type=Path, action="append", default=[], help="use this soundfont (repeatable)")
     args = parser.parse_args(argv)
