@@ -39,7 +39,7 @@ from backend.instruments.genre_transfer.listen import Ear, classifier_figures, p
 from backend.instruments.genre_transfer.produce import produce
 from backend.instruments.genre_transfer.spectrogram import SAMPLE_RATE as IMAGE_RATE
 from backend.instruments.genre_transfer.spectrogram import mono_clip
-from backend.metrics.buzz import buzz
+from backend.metrics.buzz import buzz, steady_share_of_added
 from backend.metrics.groove import onset_similarity, rhythm_similarity
 from backend.metrics.pitch_sets import jaccard_distance, pitch_sets
 from backend.metrics.timbre import TimbreNet
@@ -52,7 +52,7 @@ CONTENT_S, STYLE_S = 5.0, 10.0
 FIGURES = (
     "timbre_distance_to_style", "pitch_jaccard_distance_to_content", "onset_similarity_to_content",
     "rhythm_similarity_to_style", "rhythm_similarity_to_content", "held_out_classifier_p_target", "buzz",
-    "buzz_beyond_style", "loudness_difference_db",
+    "steady_share_of_added", "loudness_difference_db",
 )  # fmt: skip
 PUBLISHED = {
     "lil_data_4_genres": 0.96, "lil_data_8_genres": 0.81, "resnet_8_genres": 0.34,
@@ -158,8 +158,8 @@ def measure_pair(pair: Pair, sizes: Sizes) -> dict[str, dict[str, float]]:
             rhythm_similarity(style, made),
             rhythm_similarity(content, made),
             p_target(judge, made, pair.style),
-            buzz(content, made),
             buzz(content, made, style),
+            steady_share_of_added(content, made),
             abs(integrated_lufs(made) - loudness),
         )
         found[name] = dict(zip(FIGURES, values, strict=True))
@@ -199,8 +199,8 @@ def goals(transfer: dict[str, dict[str, float]]) -> dict[str, float]:
         "studio_timbre_to_classic": studio_row[timbre] / max(transfer["classic"][timbre], 1e-9),
         "studio_pitch_to_musaicing": studio_row[pitch] / max(plain[pitch], 1e-9),
         "studio_buzz_to_classic": studio_row["buzz"] / max(transfer["classic"]["buzz"], 1e-9),
-        "studio_buzz_beyond_style_to_classic": (
-            studio_row["buzz_beyond_style"] / max(transfer["classic"]["buzz_beyond_style"], 1e-9)
+        "studio_steady_share_of_added_to_classic": (
+            studio_row["steady_share_of_added"] / max(transfer["classic"]["steady_share_of_added"], 1e-9)
         ),
         "studio_p_target": studio_row["held_out_classifier_p_target"],
         "donor_rhythm_style_less_content": donor["rhythm_similarity_to_style"] - donor["rhythm_similarity_to_content"],
