@@ -201,6 +201,48 @@ class CheckpointStore:
         return report
 
 
+def read_tensors(path: Path, most_bytes: int = 200_000_000) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors (floats as float32) and metadata of a safetensors file that a user brought; never unpickles anything.
+
+    Raises:
+        CheckpointError: it is missing, too large, pickled, or no safetensors file.
+    """
+    import torch
+    from safetensors.torch import load
+
+    try:
+        size = path.stat().st_size
+        if size > most_bytes:
+            raise CheckpointError(f"{path.name} has {size} bytes; at most {most_bytes} are read.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path.name} cannot be read ({error.strerror}).") from None
+    if data[:2] == b"PK" or data[:1] == b"\x80":
+        raise CheckpointError(f"{path.name} holds pickled weights, which can run code; only safetensors are read.")
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        tensors = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
+    except Exception:  # the parser's own exceptions, whatever a damaged file provokes
+        raise CheckpointError(f"{path.name} is no safetensors file, or a damaged one.") from None
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values() if value.is_floating_point()):
+        raise CheckpointError(f"{path.name} holds numbers that are not finite.")
+    return tensors, {str(key): str(value) for key, value in header.get("__metadata__", {}).items()}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """Write one safetensors file, floats as float16, whole or not at all.
+
+    Raises:
+        CheckpointError: a value is beyond float16, or the disk refused.
+    """
+    from safetensors.torch import save
+
+    try:
+        _write(path, save({key: _stored(key, value, "float16") for key, value in tensors.items()}, dict(metadata)))
+    except OSError as error:
+        raise CheckpointError(f"Cannot write {path.name}: {error.strerror or error}.") from error
+
+
 def _shards(tensors: Mapping[str, torch.Tensor], dtype: str | None, limit: int) -> list[dict[str, torch.Tensor]]:
     """State dict → dicts of at most ``limit`` bytes each; a tensor that is larger is cut along dimension 0."""
     shards: list[dict[str, torch.Tensor]] = [{}]

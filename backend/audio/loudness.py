@@ -107,3 +107,15 @@ def _true_peak_envelope(waveform: Waveform) -> npt.NDArray[np.float64]:
     # Each sample answers for everything up to its neighbours, so that a peak between two samples lowers both.
     near = maximum_filter1d(dense, 2 * OVERSAMPLING - 1, mode="constant")[::OVERSAMPLING]
     return cast("npt.NDArray[np.float64]", np.maximum(near, np.abs(waveform.samples).max(0)))
+
+
+def finished(audio: npt.NDArray[np.floating[Any]], sample_rate: int, lufs: float = -16.0) -> Waveform:
+    """What a model made, ready for ears: nothing that is not finite, faded at both ends, levelled and limited.
+
+    Args:
+        audio: ``[samples]`` or ``[channels, samples]``.
+        sample_rate: in Hz.
+        lufs: integrated loudness wanted.
+    """
+    clean = np.nan_to_num(np.atleast_2d(audio).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    return limit(normalise_loudness(fade(Waveform(clean, sample_rate)), lufs))

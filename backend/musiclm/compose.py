@@ -39,6 +39,7 @@ from backend.musiclm.events import (
     Events,
     Setting,
 )
+from backend.musiclm.melody import Line, Melody
 from backend.musiclm.stages import Stage
 
 MOST_PLAYERS = 8
@@ -75,6 +76,7 @@ class Wish:
         mode: "major" or "minor", in a key that is left to the model.
         players: for each that is named, in order, the indices into `backend.musiclm.events.CAST` it may be.
         alone: others than these hardly join in.
+        melody: what the first player follows.
     """
 
     tempo: int | None = None
@@ -82,6 +84,7 @@ class Wish:
     mode: Literal["major", "minor"] | None = None
     players: tuple[tuple[int, ...], ...] = ()
     alone: bool = False
+    melody: Melody | None = None
 
 
 @dataclass
@@ -100,6 +103,7 @@ class Score:
     tick: int = 0
     struck: set[tuple[int, int]] = field(default_factory=set)
     rests: int = 0
+    line: Line | None = None
 
     @property
     def seconds(self) -> float:
@@ -167,7 +171,27 @@ class Score:
             mask[:N_LEVELS] = True
 
     def lean(self, column: int, event: list[int]) -> Lean:
-        """What to add to the logits: of pitches, so that a piece stays in its key, and of players not asked for."""
+        """What to add to the logits: of pitches for the key's sake, of players not asked for, of all for a melody's."""
+        line = None if event[:1] and event[0] >= BAR else self.line
+        return (
+            self._own_lean(column, event)
+            if line is None
+            else self._own_lean(column, event) + self._led(line, column, event)
+        )
+
+    def _led(self, line: Line, column: int, event: list[int]) -> Lean:
+        """What a melody adds."""
+        if column == 0:
+            return line.time_lean(self.bar * self.bar_ticks, self.bar_ticks, len(self.cast) == 1)
+        ahead, tick = divmod(event[0], BAR_TICKS)
+        now = (self.bar + ahead) * self.bar_ticks + tick
+        if column == 1:
+            return line.player_lean(now)
+        if event[1] != line.player or column > 3:
+            return _UPRIGHT
+        return line.pitch_lean(now, self.shift) if column == 2 else line.duration_lean(now)
+
+    def _own_lean(self, column: int, event: list[int]) -> Lean:
         if column == 0 and self.wish.alone and self.in_head and len(self.cast) >= len(self.wish.players):
             return _NOBODY_ELSE
         if column != 2 or event[0] >= SETTING or event[0] == BAR or self.mode is None or CAST[event[1]].is_drum:
@@ -184,6 +208,8 @@ class Score:
             self.mode = None if setting.key >= AMBIGUOUS else "minor" if setting.key >= 12 else "major"
         elif time == PLAYER:
             self.cast.append(event[1])
+            if self.line is None and self.wish.melody is not None:
+                self.line = self.wish.melody.on_grid(self.tick_s, event[1])
         else:
             self.head = self.head or len(self.events)
             ahead, tick = (1, 0) if time == BAR else divmod(time, BAR_TICKS)
@@ -193,6 +219,8 @@ class Score:
                 self.struck.add((event[1], event[2]))
             self.rests = self.rests + 1 if time == BAR else 0
             self.bar, self.tick = self.bar + ahead, tick
+            if self.line is not None:
+                self.line.take(self.bar * self.bar_ticks + tick, event[1] if time != BAR else -1)
         self.events.append(event)
 
     def window(self, length: int) -> list[list[int]]:

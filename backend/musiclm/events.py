@@ -305,10 +305,10 @@ def window_events(events: Events, start_s: float, length_s: float, slots: int) -
     Returns:
         Head and notes as of `Piece.window`, ``[slots, 5]``.
     """
-    return pad_events(_piece_of(events).window(start_s, length_s).events(0, slots), slots)
+    return pad_events(piece_of(events).window(start_s, length_s).events(0, slots), slots)
 
 
-def _piece_of(events: Events) -> Piece:
+def piece_of(events: Events) -> Piece:
     """The piece that events stand for, its first bar line at zero seconds."""
     setting = Setting(tempo_code(100), NO_KEY, 4, 0)
     players: list[list[int]] = []

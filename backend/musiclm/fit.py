@@ -42,6 +42,7 @@ class FitConfig:
         lr: peak learning rate of AdamW; warmed up linearly, then cosine to 5 %.
         precision: ``bf16`` runs matrix products in bfloat16 (CPU with AVX-512 BF16 and CUDA), ``no`` in float32.
         piece_minutes: stop, resumable, after so much of the budget in this run; None for all that is left of it.
+        patience: stop early when so many validations in a row did not improve; None never does.
     """
 
     minutes: float
@@ -55,6 +56,7 @@ class FitConfig:
     precision: str = "bf16"
     ema_decay: float = 0.0
     piece_minutes: float | None = None
+    patience: int | None = None
 
 
 def lr_factor(step: int, progress: float, warmup_steps: int) -> float:
@@ -144,12 +146,15 @@ def fit(
                 figures_now = _validate(raw, average, task)
                 now_running = {k: float(v) for k, v in running.items()}
                 _record(out, progress_state, {**now_running, **{f"valid_{k}": v for k, v in figures_now.items()}})
+                progress_state["stale"] = progress_state.get("stale", 0) + 1
                 if figures_now["loss"] < progress_state["best"]:
-                    progress_state["best"] = figures_now["loss"]
+                    progress_state |= {"best": figures_now["loss"], "stale": 0}
                     _save(out / "best.pt", {"module": _weights(raw, average), "figures": figures_now})
                 shadow = average.shadow if average else None
                 state = {"module": raw.state_dict(), "optimizer": optimizer.state_dict()}
                 _save(out / "state.pt", {**state, "progress": progress_state, "average": shadow})
+            if config.patience is not None and progress_state.get("stale", 0) >= config.patience:
+                break
             last = time.monotonic()
     return _best_so_far(out / "best.pt")
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,11 +48,17 @@ def write_codes(corpus: Path, out: Path, model: Codec, name: str) -> None:
 
 
 @torch.inference_mode()
+@torch.no_grad()
+def codebook_table(codec: Codec) -> Tensor:
+    """What each code of each level adds to the latent, ``[n_quantizers, codebook_size, latent_dim]``."""
+    levels = [level for level in codec.quantizer.levels if isinstance(level, Codebook)]
+    every = torch.arange(codec.codebook_size, device=next(codec.parameters()).device)
+    return torch.stack([level.decode(every) for level in levels])
+
+
 def write_codebooks(out: Path, codec: Codec) -> None:
-    """``codebooks.npy``: what each code of each level adds to the latent, ``[n_quantizers, codebook_size, dim]``."""
-    levels = cast("Sequence[Codebook]", codec.quantizer.levels)
-    every = torch.arange(codec.codebook_size)
-    np.save(out / "codebooks.npy", torch.stack([level.decode(every) for level in levels]).numpy())
+    """``codebooks.npy``: see `codebook_table`."""
+    np.save(out / "codebooks.npy", codebook_table(codec).numpy())
 
 
 @torch.inference_mode()

@@ -23,14 +23,15 @@ from backend.audio.io import write
 from backend.audio.waveform import Waveform
 from backend.checkpoints import CheckpointStore
 from backend.instruments.text_to_music.held_out import DURATION_S, RATE, HeldOut
-from backend.instruments.text_to_music.wish import wish_of
 from backend.job import Job
+from backend.metrics.following import Order, follow_figures
 from backend.metrics.frechet import frechet_distance, kernel_distance
 from backend.metrics.listener import Listener, share_heard
 from backend.metrics.pitch import distinct_top_pitches, estimate_mode
 from backend.metrics.rhythm import estimate_tempo, tempo_class
 from backend.musiclm.decode import decode_audio
 from backend.musiclm.generator import MusicGenerator
+from backend.musiclm.wish import wish_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,15 +89,12 @@ def attribute_figures(
     made: Judgement, ceiling: Judgement, rows: list[dict[str, Any]], rng: np.random.Generator
 ) -> dict[str, dict[str, float]]:
     """``{attribute: {hit, chance, codec_ceiling, reached}}``; chance from 200 shuffles of the prompts."""
-    hit = {name: float(x.mean()) for name, x in made.hits(rows).items()}
-    best = {name: float(x.mean()) for name, x in ceiling.hits(rows).items()}
-    shuffled = [made.hits([rows[i] for i in rng.permutation(len(rows))]) for _ in range(200)]
-    out = {}
-    for name, value in hit.items():
-        chance = float(np.mean([s[name].mean() for s in shuffled]))
-        reached = (value - chance) / max(1e-6, best[name] - chance)
-        out[name] = {"hit": value, "chance": chance, "codec_ceiling": best[name], "reached": reached}
-    return out
+    ceilings = ceiling.hits(rows)
+
+    def share(name: str) -> Callable[[Order], float]:
+        return lambda order: float(made.hits([rows[i] for i in order])[name].mean())
+
+    return {name: follow_figures(share(name), len(rows), float(best.mean()), rng) for name, best in ceilings.items()}
 
 
 def cosine_figures(models: MusicGenerator, clips: Clips, prompts: Sequence[str]) -> dict[str, float]:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
-from backend.audio.loudness import fade, limit, normalise_loudness
-from backend.audio.waveform import Waveform
+from backend.audio.loudness import finished
 from backend.contract import Instrument, InstrumentSpec, Result
 from backend.errors import CheckpointError
 from backend.instruments.text_to_music.request import TextToMusicRequest
-from backend.instruments.text_to_music.wish import wish_of
 from backend.musiclm.events import midi_notes
 from backend.musiclm.generator import CHECKPOINTS, MusicGenerator
+from backend.musiclm.wish import wish_of
 
 if TYPE_CHECKING:
     from backend.checkpoints import CheckpointStore
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from backend.musiclm.package_generator import PackageGenerator
 
 SAMPLE_RATE = 24_000
-LOUDNESS_LUFS = -16.0
 
 
 class TextToMusic(Instrument):
@@ -80,7 +77,7 @@ class TextToMusic(Instrument):
                 wishes=wishes * variations,
                 **sampling,
             )
-        waveforms = tuple(self._finish(audio) for audio in clip.audio.cpu().numpy())
+        waveforms = tuple(finished(audio, SAMPLE_RATE) for audio in clip.audio.cpu().numpy())
         return Result(waveforms=waveforms, notes=tuple(midi_notes(events) for events in clip.events))
 
     def _package_stages(self, models: MusicGenerator) -> PackageGenerator:
@@ -91,7 +88,3 @@ class TextToMusic(Instrument):
             self._package = PackageGenerator(self._store, models.codec)
         assert self._package is not None
         return self._package
-
-    def _finish(self, audio: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Waveform:
-        waveform = Waveform(np.nan_to_num(audio, nan=0.0, posinf=0.0, neginf=0.0), SAMPLE_RATE)
-        return limit(normalise_loudness(fade(waveform), LOUDNESS_LUFS))

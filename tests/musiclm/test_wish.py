@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.instruments.text_to_music.wish import wish_of
+from backend.musiclm.wish import wish_of
 from backend.musiclm.events import CAST, KEYS, tempo_code
 
 
