@@ -26,6 +26,8 @@ FORMATS = ("wav", "flac", "mp3")
 NOTES = "mid"  # beside the sound, where an instrument works on notes
 SHEET = "html"  # a printable page about the result, where an instrument writes one
 FRAMES = "u8"  # what is shown in time with the first variation, for a script of the page
+MAP = "nii"  # a map of the brain, beside the first variation
+WRITTEN = (NOTES, SHEET, FRAMES, MAP)
 N_PEAKS = 160  # bars of the player's waveform
 KEPT_A_SESSION = 12  # results on a shelf; older ones are deleted when a new one comes
 GRACE_S = 900.0  # a phone that slept drops its connection too: its files wait this long
@@ -72,6 +74,7 @@ class Exports:
         kept: int = KEPT_A_SESSION,
         sheet: str = "",
         frames: bytes = b"",
+        volume: bytes = b"",
     ) -> Saved:
         """Write every variation as WAV, and its notes as MIDI, with provenance.
 
@@ -82,6 +85,7 @@ class Exports:
             kept: results that stay on that shelf, this one included.
             sheet: a page of HTML about the first variation.
             frames: bytes beside the first variation, served as they are and not offered as a download.
+            volume: NIfTI about the first variation, served as it is.
 
         Raises:
             AudioError: the disk is full or cannot be written.
@@ -101,6 +105,8 @@ class Exports:
                 formats = (*formats, SHEET)
             if number == 1 and frames:
                 self._write(folder / f"{number}.{FRAMES}", frames)
+            if number == 1 and volume:
+                self._write(folder / f"{number}.{MAP}", volume)
             clips.append(Clip(f"exports/{token}/{number}", waveform.duration_s, peaks(waveform), formats))
         return Saved(token, tuple(clips))
 
@@ -136,9 +142,9 @@ class Exports:
             AudioError: it cannot be encoded or written.
         """
         known = self._root is not None and re.fullmatch(r"[A-Za-z0-9_-]{22}", token)
-        if not known or self._root is None or file_format not in (*FORMATS, NOTES, SHEET, FRAMES):
+        if not known or self._root is None or file_format not in (*FORMATS, *WRITTEN):
             return None
-        if file_format in (NOTES, SHEET, FRAMES):
+        if file_format in WRITTEN:
             written = self._root / token / f"{clip:d}.{file_format}"
             return written if written.is_file() else None
         wav = self._root / token / f"{clip:d}.wav"

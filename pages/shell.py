@@ -34,6 +34,7 @@ HEAD = f"""<meta name="description" content="{SUMMARY}"><meta name="theme-color"
 <script type="module" src="neuromuse/road.js?{__version__}"></script>
 <script type="module" src="neuromuse/neuron_stage.js?{__version__}"></script>
 <script type="module" src="neuromuse/ab_player.js?{__version__}"></script>
+<script type="module" src="neuromuse/course.js?{__version__}"></script>
 <script type="module" src="neuromuse/send_to.js?{__version__}"></script>
 <script type="module" src="neuromuse/shell.js?{__version__}"></script>"""
 

@@ -108,7 +108,7 @@ class Listener:
         not linear.
         """
         x = self.recording.test[:, decoded.voxels]
-        return self._by_region(decoded, clip, (x[clip] - x.mean(0))[None])[0]
+        return np.asarray(self._by_region(decoded, clip, (x[clip] - x.mean(0))[None])[0], np.float32)
 
     def contributions_over_time(self, decoded: Decoded, clip: int) -> FloatArray:
         """The same for each volume of the clip, relative to the other clips' at that moment ``[volumes, regions]``."""
