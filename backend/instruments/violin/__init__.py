@@ -1,0 +1,1 @@
+"""Violin: the generator with a low-rank adapter on it, and training one."""
