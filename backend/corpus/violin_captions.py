@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -67,8 +68,8 @@ def origin_of(source: str) -> tuple[str, str]:
     if collection == "openscore_lieder":
         return "romantic", "song"
     if collection == "chopin_first_editions":
-        opus = name.split("-")[0].lstrip("0")
-        forms = [form for form, numbers in _CHOPIN.items() if opus.isdigit() and int(opus) in numbers]
+        opus = re.match(r"\d+", name)
+        forms = [form for form, numbers in _CHOPIN.items() if opus and int(opus[0]) in numbers]
         return "romantic", forms[0] if forms else ""
     return "classical", ""
 
@@ -80,13 +81,25 @@ def violin_captions(meta: Mapping[str, Any], rng: np.random.Generator) -> tuple[
         named = round(NAMED[split] * count) if split == "train" else int(rng.random() < NAMED[split] * count)
         wordings: list[str] = []
         for _ in range(count * 6):
-            text = worded(_facts_of(meta, split, rng, named=len(wordings) < named), rng, split)
+            text = describe_violin(meta, rng, split, named=len(wordings) < named)
             if text not in wordings:
                 wordings.append(text)
             if len(wordings) == count:
                 break
         out.append([wordings[i] for i in rng.permutation(len(wordings))])
     return out[0], out[1]
+
+
+def describe_violin(meta: Mapping[str, Any], rng: np.random.Generator, split: str, *, named: bool = False) -> str:
+    """One caption that mentions a random part of the truth and nothing else.
+
+    Args:
+        meta: a clip's metadata.
+        rng: source of randomness.
+        split: ``train``, or ``unseen`` for words and sentence forms that no training caption uses.
+        named: whether it names the instrument.
+    """
+    return worded(_facts_of(meta, split, rng, named=named), rng, split)
 
 
 def _facts_of(meta: Mapping[str, Any], split: str, rng: np.random.Generator, *, named: bool) -> Facts:

@@ -158,7 +158,7 @@ def test_martele_is_accented() -> None:
     ("source", "origin"),
     [("bach_violin/bwv1006_mov1", ("baroque", "prelude")), ("bach_violin/bwv1001_mov2", ("baroque", "fugue")),
      ("chopin_first_editions/010-3", ("romantic", "étude")), ("openscore_lieder/lc1", ("romantic", "song")),
-     ("openscore_quartets/sq1", ("classical", ""))],
+     ("chopin_first_editions/028_1-12", ("romantic", "prelude")), ("openscore_quartets/sq1", ("classical", ""))],
 )  # fmt: skip
 def test_a_piece_is_called_what_it_is(source: str, origin: tuple[str, str]) -> None:
     assert origin_of(source) == origin
