@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d, median_filter, uniform_filter1d
 
 from backend.audio.io import resample
+from backend.audio.upper_voice import semitones_to_upper
 from backend.audio.waveform import FloatArray, Waveform
 from backend.errors import AudioError
 
@@ -37,7 +38,7 @@ SILENT_DB, SILENT_BELOW_PEAK_DB = -70.0, 45.0
 """A frame is silent below -70 dBFS, or 45 dB below the loudest one."""
 
 SIGMA, OUTLIER_COST = 0.4, 4.0  # spread of a note in semitones; most that one frame far off costs
-CHANGE_COST, START_COST, UNVOICED_COST = 8.0, 4.0, 1.0
+CHANGE_COST, START_COST, UNVOICED_COST = 6.0, 3.1, 1.0
 DIP_DB, DIP_REACH_S = 5.0, 0.12
 SCOOP_S = 0.13
 NEAR_S = 2.5
@@ -127,7 +128,8 @@ def transcribe(waveform: Waveform, *, low_hz: float = 65.0, high_hz: float = 220
     share = float((np.isfinite(contour) & sounding).sum() / max(int(sounding.sum()), 1))
     pitched = np.isfinite(contour)
     sure = float(np.median(probability[pitched])) if pitched.any() else 0.0
-    notes = _notes(contour, level)
+    samples = resample(waveform.mono(), SAMPLE_RATE).samples[0].astype(np.float64)
+    notes = _notes(contour, level, samples)
     if len(notes) == 0 or share < PITCHED_SHARE or sure < SURE:
         raise AudioError(
             "There is only breath or noise in the recording and no pitch; hum, sing, whistle or play a line."
@@ -180,8 +182,8 @@ def _level_db(waveform: Waveform) -> Array:
     return cast("Array", 10.0 * np.log10(np.maximum(power, 1e-12)))
 
 
-def _notes(contour: FloatArray, level: Array) -> npt.NDArray[np.void]:
-    """Segment, refine and level the notes."""
+def _notes(contour: FloatArray, level: Array, samples: Array) -> npt.NDArray[np.void]:
+    """Segment, refine and level the notes; where the upper of two strings is taken, the contour is moved there too."""
     voiced = np.isfinite(contour)
     if voiced.sum() < 5:
         return np.zeros(0, NOTE)
@@ -193,7 +195,7 @@ def _notes(contour: FloatArray, level: Array) -> npt.NDArray[np.void]:
     rows = []
     for start, stop, pitch in _without_scoops(_segments(path), smooth):
         for a, b in _reattacks(level, start, stop):
-            rows.append((a, b, pitch))
+            rows.append((a, b, pitch + _raise(contour, samples, a, b)))
     notes: list[tuple[float, float, int, float]] = []
     last_end = 0
     for a, b, pitch in rows:
@@ -281,6 +283,17 @@ def _reattacks(level: Array, start: int, stop: int) -> list[tuple[int, int]]:
         if min(before, after) - inner[t] >= DIP_DB:
             cuts.append(start + t)
     return list(zip(cuts, [*cuts[1:], stop], strict=True))
+
+
+def _raise(contour: FloatArray, samples: Array, start: int, stop: int) -> int:
+    """Move a part of the contour to the upper of two strings that sound in it; by how many semitones."""
+    heard = contour[start:stop][np.isfinite(contour[start:stop])]
+    if len(heard) < 5:
+        return 0
+    steady = samples[(start + (stop - start) // 4) * HOP : stop * HOP]
+    semitones = semitones_to_upper(steady, SAMPLE_RATE, 440.0 * 2 ** ((float(np.median(heard)) - 69.0) / 12))
+    contour[start:stop] += np.float32(semitones)
+    return round(semitones)
 
 
 def _attack(level: Array, start: int, earliest: int, loud: float) -> int:

@@ -100,6 +100,12 @@ def test_a_louder_note_has_a_higher_velocity() -> None:
     assert len(found) == 3 and (np.diff(found) > 8).all()
 
 
+def test_of_two_strings_the_upper_one_is_the_melody() -> None:
+    upper, lower = line([76, 74, 71, 72], [1, 1, 1, 1]), line([69, 67, 62, 64], [1, 1, 1, 1])
+    both = Waveform(bowed(upper, vibrato=0.1).samples + 0.8 * bowed(lower, 1, vibrato=0.1).samples, RATE)
+    assert f1(upper, transcribe(both).notes, 0.2) >= 0.75
+
+
 @pytest.mark.parametrize("sound", ["breath", "wind", "mains"])
 def test_breath_and_noise_are_answered(sound: str) -> None:
     rng, t = np.random.default_rng(0), np.arange(2 * RATE) / RATE
