@@ -70,9 +70,9 @@ class CortexPanel:
                     step=0.02,
                     label="Show from r",
                     elem_id=f"{PREFIX}-threshold",
-                    min_width=200,
+                    min_width=280,
                 )
-                significant = gr.Checkbox(True, label="Only where it is beyond chance (FDR 5 %)", elem_id="brain-fdr")
+                significant = gr.Checkbox(True, label="Beyond chance only (FDR 5 %)", elem_id="brain-fdr")
                 inflated = gr.Checkbox(True, label="Smooth out the folds", elem_id=f"{PREFIX}-inflated")
             slices = gr.Plot(label="Slices", show_label=False, elem_id=f"{PREFIX}-slices")
         return cls(

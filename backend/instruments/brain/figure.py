@@ -68,8 +68,7 @@ def cortex(
         part = mesh.parts[side]
         xyz = np.asarray(part.coordinates, np.float32).copy()
         if hemisphere == "both":
-            # halves lie side by side; the left one is turned so that both show the chosen face in one look
-            xyz[:, 0] += (-1 if side == "left" else 1) * (abs(xyz[:, 0]).max() / 2 + GAP_MM)
+            _put_beside(xyz, side, view)
         bare = np.asarray(folds.data.parts[side]).ravel() > 0
         value = np.where(shown[number] > threshold, shown[number], np.where(bare, -0.18, -0.10) * top)
         faces = np.asarray(part.faces, np.int32)
@@ -85,6 +84,18 @@ def cortex(
         )  # fmt: skip
     figure.update_layout(**_layout(label, _camera(hemisphere, view)))
     return figure
+
+
+def _put_beside(xyz: FloatArray, side: str, view: str) -> None:
+    """Move a hemisphere, in place, so that both show the chosen face in one look."""
+    if view not in ("lateral", "medial"):
+        xyz[:, 0] += (-1 if side == "left" else 1) * (abs(xyz[:, 0]).max() / 2 + GAP_MM)
+        return
+    xyz -= xyz.mean(0)
+    if side == "right":
+        xyz[:, :2] *= -1
+    # seen from the left, where the front is left; the left hemisphere stands left
+    xyz[:, 1] += (1 if side == "left" else -1) * (np.ptp(xyz[:, 1]) + GAP_MM) / 2 * (-1 if view == "medial" else 1)
 
 
 def _scale() -> list[list[object]]:
@@ -121,13 +132,14 @@ def slices(space: Space, values: npt.ArrayLike, label: str = "", threshold: floa
         space: where the voxels are.
         values: ``[voxels]``.
         label: written above.
-        threshold: values below it are left blank.
+        threshold: values below it stay grey.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
     image = space.as_nifti(values, label)
     volume, affine = np.asarray(image.dataobj, np.float32), image.affine
+    inside = np.asarray(space.as_nifti(np.ones(space.n_voxels), label).dataobj) > 0
     peak = np.unravel_index(int(volume.argmax()), volume.shape)
     figure = make_subplots(
         1, 3, subplot_titles=[f"{axis} = {_mm(affine, peak)[i]:.0f} mm" for i, axis in enumerate("xyz")]
@@ -135,8 +147,12 @@ def slices(space: Space, values: npt.ArrayLike, label: str = "", threshold: floa
     top = float(max(volume.max(), threshold + 0.05))
     for axis in range(3):
         plane = np.take(volume, peak[axis], axis).T
-        shown = np.where(np.abs(plane) > max(threshold, 1e-9), np.round(plane, 3), np.nan)
-        figure.add_trace(go.Heatmap(z=shown, zmin=0, zmax=top, colorscale=COLOURS, showscale=axis == 2), 1, axis + 1)
+        bare = np.where(np.take(inside, peak[axis], axis).T, -0.18 * top, np.nan)
+        shown = np.where(plane > max(threshold, 1e-9), np.round(plane, 3), bare)
+        heat = go.Heatmap(
+            z=shown, zmin=-0.2 * top, zmax=top, colorscale=_scale(), showscale=axis == 2, hoverinfo="skip"
+        )
+        figure.add_trace(heat, 1, axis + 1)
         figure.update_xaxes(visible=False, row=1, col=axis + 1)
         figure.update_yaxes(visible=False, scaleanchor=f"x{axis + 1 or ''}" if axis else "x", row=1, col=axis + 1)
     figure.update_layout(
