@@ -217,7 +217,7 @@ def read_tensors(path: Path, most_bytes: int = 200_000_000) -> tuple[dict[str, t
         data = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path.name} cannot be read ({error.strerror}).") from None
-    if data[:2] == b"PK" or data[:1] == b"\x80":
+    if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):
         raise CheckpointError(f"{path.name} holds pickled weights, which can run code; only safetensors are read.")
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

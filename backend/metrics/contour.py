@@ -7,6 +7,7 @@ by .9.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def at_frame_rate(contour: Array, frame_rate: float) -> Array:
     """A pitch curve of another rate at `FRAME_RATE`: the median of each frame's values, NaN without any."""
     n = int(len(contour) / frame_rate * FRAME_RATE)
     edges = np.round(np.arange(n + 1) * frame_rate / FRAME_RATE).astype(int)
-    parts = [contour[a:b][np.isfinite(contour[a:b])] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [contour[a:b][np.isfinite(contour[a:b])] for a, b in pairwise(edges)]
     return np.array([np.median(part) if len(part) else np.nan for part in parts])
 
 

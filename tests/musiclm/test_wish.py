@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from backend.musiclm.wish import wish_of
 from backend.musiclm.events import CAST, KEYS, tempo_code
+from backend.musiclm.wish import wish_of
 
 
 @pytest.mark.parametrize(
