@@ -163,7 +163,7 @@ def make_request(
 
     named = [str(path).strip() if is_local(settings.host) else "" for path in (bids, stimuli, catalogue, captions)]
     paths = [Path(path).expanduser() if path else None for path in named]
-    upload = Path(folder) if folder and Path(folder).is_dir() else None
+    upload = Path(folder) if folder and any(Path(folder).rglob("*.*")) else None  # every file may have been refused
     for name, path in zip(PATHS, paths, strict=True):
         if path is not None and not path.exists():
             raise RequestError(name, str(path), "a folder or file that is there")

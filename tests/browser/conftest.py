@@ -24,6 +24,7 @@ from backend.audio.waveform import Waveform
 from backend.contract import Done, Event, Failed, Loading, Progress, Provenance, Queued, Request, Result
 from backend.errors import Busy
 from backend.settings import Settings
+from tests.pages.brain_result import brain_result
 from tests.pages.calm_result import calm_result
 from tests.pages.genre_transfer_events import genre_transfer_events
 from tests.pages.neuron_passes import neuron_passes
@@ -42,7 +43,7 @@ START_S = 120  # generous: a test machine may be busy; speed is measured by the 
 PAGE_MS = 45_000  # a busy two-core machine renders slowly
 
 
-RESULTS: dict[str, Callable[[Any], Result]] = {"calm": calm_result}
+RESULTS: dict[str, Callable[[Any], Result]] = {"brain": brain_result, "calm": calm_result}
 
 STREAMS: dict[str, Callable[[Any, threading.Event], Iterator[Event]]] = {
     "neurons": neuron_passes,
