@@ -113,7 +113,8 @@ def _camera(hemisphere: str, view: str) -> dict[str, object]:
     if hemisphere == "left" or (hemisphere == "both" and view in ("lateral", "medial")):
         x = -x
     up = {"x": 0, "y": 1, "z": 0} if abs(z) > 0.5 else {"x": 0, "y": 0, "z": 1}
-    return {"eye": {"x": 1.6 * x, "y": 1.6 * y, "z": 1.6 * z}, "up": up}
+    far = 2.6 if hemisphere == "both" and view in ("lateral", "medial") else 1.6  # two beside each other are wide
+    return {"eye": {"x": far * x, "y": far * y, "z": far * z}, "up": up}
 
 
 def _layout(label: str, camera: dict[str, object]) -> dict[str, object]:
