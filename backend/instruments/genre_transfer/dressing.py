@@ -14,7 +14,7 @@ from backend.instruments.genre_transfer.separation import samples_of, spectrum_o
 
 LEVEL_DB = 15.0
 PAIR_DB = -4.0
-PULSE_DB, BROAD = 15.0, 4
+PULSE_DB, BROAD = 15.0, 8
 
 
 def dress(layer: FloatArray, style: FloatArray, sample_rate: int, share: float) -> FloatArray:

@@ -45,7 +45,12 @@ PLAIN = Bee(7, 10, 3, 80)
 
 
 def activations(
-    target: Tensor, dictionary: Tensor, bee: Bee, generator: torch.Generator, step: Callable[[int], None] | None = None
+    target: Tensor,
+    dictionary: Tensor,
+    bee: Bee,
+    generator: torch.Generator,
+    step: Callable[[int], None] | None = None,
+    prior: Tensor | None = None,
 ) -> Tensor:
     """Non-negative ``H`` with ``dictionary @ H ≈ target``.
 
@@ -55,6 +60,7 @@ def activations(
         bee: the constraints.
         generator: draws the first activations.
         step: called after every update with its number.
+        prior: how welcome each atom is in each frame, 0 to 1, ``[atoms, frames]``; all alike without it.
 
     Returns:
         ``[atoms, frames]``.
@@ -65,6 +71,8 @@ def activations(
     for index in range(bee.iterations):
         damping = 1.0 - (index + 1) / bee.iterations
         h = _constrained(h, bee, damping)
+        if prior is not None:
+            h *= prior
         h *= (dictionary.T @ (target / (dictionary @ h + EPSILON))) / total
         if step is not None:
             step(index + 1)

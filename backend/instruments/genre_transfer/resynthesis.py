@@ -9,7 +9,7 @@ second keeps the melody whole; each alone sounds like what it is, a mosaic or an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import cast
@@ -24,6 +24,7 @@ from backend.audio.waveform import FloatArray
 from backend.instruments.genre_transfer.bands import expand, levels_db, smoothed
 from backend.instruments.genre_transfer.musaicing import Bee, activations
 from backend.instruments.genre_transfer.separation import Spectrum, samples_of, spectrum_of
+from backend.instruments.genre_transfer.tempo import Times
 
 N_FFT, HOP = 4096, 1024
 PER_OCTAVE, LOWEST_HZ, OCTAVES = 24, 65.4, 6.5
@@ -39,6 +40,18 @@ DETUNE = 2 ** (25 / 1200)
 """A supersaw spreads a note by so much to either side; it belongs to the note."""
 
 COLOUR_LIMIT_DB = 24.0
+
+
+NEAR_BEATS, FAR, BAR = 0.15, 0.05, 4.0
+"""Frames count as from the same place in the bar within so many beats; others are that much less welcome."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Positions in beats of the style's bars, of times in seconds: of the content's and of the style's own."""
+
+    content: Callable[[Times], Times]
+    style: Callable[[Times], Times]
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,7 @@ def resynthesise(
     harmony: float,
     seed: int,
     step: Callable[[int], None] | None = None,
+    moments: Moments | None = None,
 ) -> Layers:
     """Both layers of a harmonic part.
 
@@ -67,6 +81,7 @@ def resynthesise(
         harmony: 0 lets nothing through beside the content's partials, 1 everything that the frames bring along.
         seed: of the first activations.
         step: called after every update of the activations, of which there are ``BEE.iterations``.
+        moments: where in the bar both are, so that frames come from the same place in the bar; None does not ask.
     """
     length = content.shape[1]
     own = spectrum_of(content, N_FFT, HOP)
@@ -74,7 +89,9 @@ def resynthesise(
     spectra = [_transposed(style, semitones) for semitones in TRANSPOSITIONS]
     pieces = [fine_structure(np.abs(one).mean(0), sample_rate) for one in spectra]
     generator = torch.Generator().manual_seed(seed)
-    h = activations(target, torch.cat(pieces, 1), BEE, generator, step)
+    counts = [piece.shape[1] for piece in pieces]
+    prior = None if moments is None else _prior(moments, counts, target.shape[1], sample_rate)
+    h = activations(target, torch.cat(pieces, 1), BEE, generator, step, prior)
     woven = np.zeros((content.shape[0], N_FFT // 2 + 1, target.shape[1]), np.complex64)
     for one, rows in zip(spectra, h.split([piece.shape[1] for piece in pieces]), strict=True):
         frames = torch.from_numpy(one)
@@ -85,6 +102,18 @@ def resynthesise(
     open_share = np.float32(harmony) + np.float32(1 - harmony) * with_air(gate, sample_rate)
     woven = _as_loud_as(woven * open_share * above_bass(gate.shape[0], sample_rate), own)
     return Layers(samples_of(woven, N_FFT, HOP, length), samples_of(_as_loud_as(coloured, own), N_FFT, HOP, length))
+
+
+def _prior(moments: Moments, counts: Sequence[int], frames: int, sample_rate: int) -> Tensor:
+    """How welcome each transposed frame of the style is at each moment: as much as it is near in the bar."""
+    seconds = HOP / sample_rate
+    at = moments.content(np.arange(frames, dtype=np.float64) * seconds)
+    rows = []
+    for semitones, count in zip(TRANSPOSITIONS, counts, strict=True):
+        theirs = moments.style(np.arange(count, dtype=np.float64) * seconds * 2 ** (semitones / 12))
+        off = (theirs[:, None] - at[None] + BAR / 2) % BAR - BAR / 2
+        rows.append(np.maximum(np.exp(-0.5 * (off / NEAR_BEATS) ** 2), FAR))
+    return torch.from_numpy(np.concatenate(rows).astype(np.float32))
 
 
 def _transposed(style: FloatArray, semitones: int) -> Spectrum:

@@ -87,10 +87,16 @@ class Alignment:
 
     def style_times(self, times_s: Floats) -> Floats:
         """Where in the style to look for what happens at the content's times."""
-        content = self.content
-        beat = np.interp(times_s, content.times_s, np.arange(len(content)))
-        position = self.first + (beat - self.shift) % self.loop
-        return cast("Floats", np.interp(position, np.arange(len(self.style)), self.style.times_s))
+        return cast("Floats", np.interp(self.positions(times_s), np.arange(len(self.style)), self.style.times_s))
+
+    def positions(self, times_s: Floats) -> Floats:
+        """The style's beat that belongs to each of the content's times."""
+        beat = np.interp(times_s, self.content.times_s, np.arange(len(self.content)))
+        return self.first + (beat - self.shift) % self.loop
+
+    def style_positions(self, times_s: Floats) -> Floats:
+        """The style's beat at each of its own times."""
+        return cast("Floats", np.interp(times_s, self.style.times_s, np.arange(len(self.style))))
 
     def content_times(self, position: float) -> list[float]:
         """When the content reaches a position of the style's repeated bars, in seconds, a little before 0 included."""

@@ -21,7 +21,7 @@ from backend.instruments.genre_transfer import master, rhythm
 from backend.instruments.genre_transfer.dressing import dress, pulsed
 from backend.instruments.genre_transfer.overlap import Window, assemble, in_windows, windows
 from backend.instruments.genre_transfer.refine import Goal, Mixer, refine
-from backend.instruments.genre_transfer.resynthesis import BEE, resynthesise
+from backend.instruments.genre_transfer.resynthesis import BEE, Moments, resynthesise
 from backend.instruments.genre_transfer.separation import Parts, separate
 from backend.instruments.genre_transfer.tempo import Beats, at_the_level_of, track
 from backend.instruments.genre_transfer.terms import Listening
@@ -37,6 +37,9 @@ ITERATIONS = 30
 BALANCE_DB = 12.0
 HAS_DRUMS_DB = -26.0
 """A content whose hits are this far below its tones has no drums of its own: it gets the style's groove."""
+
+PULSE = 0.6
+"""How far notes swell and stop with the style's where its groove plays; wholly only for the rhythm donor."""
 
 Report = Callable[[float, str, Waveform | None], None]
 Part = Callable[..., None]  # share, message, samples to look at
@@ -118,7 +121,6 @@ def transfer(content: Waveform, style: Waveform, controls: Controls, seed: int, 
     report(0.14, "Playing the drums", None)
     groove = rhythm.align(donor.parts.percussive, donor.beats, percussive, beats, SAMPLE_RATE)
     drums = new_drums(own, donor, groove, controls, np.random.default_rng(seed))
-    groove = groove if controls.rhythm_donor else None
     plan = windows(content.n_samples, SAMPLE_RATE, beats.times_s)
     made = list[tuple[Window, FloatArray]]()
     for index, window in enumerate(plan):
@@ -186,6 +188,11 @@ def drum_share(controls: Controls) -> float:
     return controls.rhythm_share if controls.rhythm_donor else min(1.0, 2 * controls.rhythm_share)
 
 
+def pulse_share(controls: Controls) -> float:
+    """How far the notes swell and stop with the style's."""
+    return controls.rhythm_share if controls.rhythm_donor else PULSE * max(0.0, 2 * controls.rhythm_share - 1)
+
+
 @dataclass(frozen=True)
 class Scene:
     """What one window is made of.
@@ -194,7 +201,7 @@ class Scene:
         own: the content's parts in the window.
         drums: the new percussive layer.
         style: the style taken apart.
-        groove: of the rhythm donor, or None.
+        groove: which moment of the style belongs to which of the content; None where the style has no beat.
         start_s: of the window.
     """
 
@@ -214,16 +221,21 @@ def _window(scene: Scene, controls: Controls, seed: int, part: Part) -> FloatArr
     def woven(update: int) -> None:
         part(0.4 * update / BEE.iterations, "Playing the notes")
 
-    made = resynthesise(own.harmonic, tones, SAMPLE_RATE, harmony=controls.harmony, seed=seed, step=woven)
+    moments = None
+    if scene.groove is not None and pulse_share(controls) > 0:
+        groove = scene.groove
+        moments = Moments(lambda times: groove.positions(scene.start_s + times), groove.style_positions)
+    made = resynthesise(
+        own.harmonic, tones, SAMPLE_RATE, harmony=controls.harmony, seed=seed, step=woven, moments=moments
+    )
     layers = [
         np.float32(sound) * dress(made.woven, tones, SAMPLE_RATE, sound),
         np.float32(sound) * dress(made.coloured, tones, SAMPLE_RATE, sound),
         np.float32(1 - sound) * own.harmonic,
     ]
-    if scene.groove is not None:
-        layers = [
-            pulsed(layer, tones, scene.groove, SAMPLE_RATE, scene.start_s, controls.rhythm_share) for layer in layers
-        ]
+    share = pulse_share(controls)
+    if scene.groove is not None and share > 0:
+        layers = [pulsed(layer, tones, scene.groove, SAMPLE_RATE, scene.start_s, share) for layer in layers]
     rest = np.float32(1 - beat) * own.percussive + np.float32(1 - max(sound, beat)) * own.residual
     mixer = Mixer([*layers, np.float32(beat) * scene.drums, rest], SAMPLE_RATE)
     _settle(mixer, scene, controls, seed, part)
@@ -236,7 +248,8 @@ def _settle(mixer: Mixer, scene: Scene, controls: Controls, seed: int, part: Par
     style = listening.statistics(_mono(scene.style.mix))
     played = listening.statistics(mixer.mono().detach())
     notes = listening.statistics(_mono(scene.own.harmonic))
-    content = replace(played if scene.groove is not None else notes, chroma=notes.chroma)
+    led = scene.groove is not None and controls.rhythm_donor
+    content = replace(played if led else notes, chroma=notes.chroma)
     weights = {
         "timbre": controls.timbre_share,
         "rhythm": 0.4 * controls.rhythm_share if np.any(scene.drums) else 0.0,

@@ -46,3 +46,12 @@ def test_a_sound_put_together_from_itself_keeps_its_notes() -> None:
     assert made.samples.shape == sound.samples.shape
     spectra = [np.abs(np.fft.rfft(w.samples[0][30_000:50_000])) for w in (sound, made)]
     assert spectra[0].argmax() == pytest.approx(spectra[1].argmax(), abs=3)
+
+
+def test_frames_that_are_not_welcome_at_a_moment_stay_silent() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target, dictionary = torch.rand(40, 12, generator=generator), torch.rand(40, 20, generator=generator)
+    prior = torch.full((20, 12), 0.05)
+    prior[:10] = 1.0
+    found = activations(target, dictionary, Bee(0, 20, 0, 20), generator, prior=prior)
+    assert float(found[10:].sum()) < 1e-3 * float(found[:10].sum())
