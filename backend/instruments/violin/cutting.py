@@ -22,7 +22,7 @@ DB_PER_S_OFF = 1.5
 
 CLIPPED_RUN, CLIPPED_NEAR, CLIPPED_FROM = 4, 1e-4, 0.5
 PRINT_COLUMNS, PRINT_BANDS, SAME_COSINE, SAME_LENGTH = 64, 32, 0.95, 0.05
-"""The same sound through MP3 or Vorbis at another level keeps a cosine of 0.98; other passages of a piece stay below 0.8."""
+"""The same sound through MP3 or Vorbis at another level keeps a cosine of 0.98; other passages stay below 0.8."""
 
 
 def cut(waveform: Waveform) -> list[Waveform]:
