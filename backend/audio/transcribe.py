@@ -122,7 +122,8 @@ def transcribe(waveform: Waveform, *, low_hz: float = 65.0, high_hz: float = 220
     if loudest < SILENT_DB + 10.0:
         raise AudioError("The recording is silent; check the microphone and record it again.")
     contour, probability, rate = track_pitch(waveform, low_hz=low_hz, high_hz=high_hz)
-    level = level[: len(contour)]
+    frames = min(len(contour), len(level))  # one more is centred on the end of some lengths
+    contour, probability, level = contour[:frames], probability[:frames], level[:frames]
     sounding = level > max(SILENT_DB, loudest - SILENT_BELOW_PEAK_DB)
     contour[~sounding] = np.nan
     share = float((np.isfinite(contour) & sounding).sum() / max(int(sounding.sum()), 1))

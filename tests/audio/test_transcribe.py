@@ -106,6 +106,12 @@ def test_of_two_strings_the_upper_one_is_the_melody() -> None:
     assert f1(upper, transcribe(both).notes, 0.2) >= 0.75
 
 
+def test_a_length_of_whole_frames_is_heard() -> None:
+    t = np.arange(100 * 220) / 22_050
+    found = transcribe(Waveform((0.3 * np.sin(2 * np.pi * 440 * t)).astype(np.float32), 22_050))
+    assert found.notes["pitch"].tolist() == [69] and len(found.contour) == 100
+
+
 @pytest.mark.parametrize("sound", ["breath", "wind", "mains"])
 def test_breath_and_noise_are_answered(sound: str) -> None:
     rng, t = np.random.default_rng(0), np.arange(2 * RATE) / RATE
