@@ -43,7 +43,7 @@ class Clip:
         waveform: mono at 24 kHz, at -20 LUFS, up to 15 s.
         caption: what is played in it.
         proposed: whether the caption is the analysis' and not the user's.
-        notes_of_cleaning: what was done to the recording, and reservations, in sentences.
+        notes_of_cleaning: what was done to the recording, and reservations, in sentences; on its first clip.
         heard: its notes.
     """
 
@@ -224,7 +224,8 @@ def _parts(recording: _Recording, cleaned: Waveform, notes: tuple[str, ...]) -> 
         if not caption:
             seed = int.from_bytes(hashlib.sha256(part.samples.tobytes()).digest()[:8], "big")
             caption = caption_of(describe(part, heard), np.random.default_rng(seed))
-        clips.append(Clip(recording.name, recording.name, part, caption, not recording.caption, notes, heard))
+        told = () if clips else notes  # once a recording
+        clips.append(Clip(recording.name, recording.name, part, caption, not recording.caption, told, heard))
     if not clips:
         raise AudioError(f"{recording.path.name}: {reason}")
     if silent:

@@ -24,8 +24,11 @@ from backend.metrics.rhythm import estimate_tempo
 
 Array = npt.NDArray[Any]
 
-TEMPO_FITS_FROM = 0.3
+TEMPO_FITS_FROM = 0.35
 """Below this fit of the onsets the tempo is taken from the sound, and is not said to be felt."""
+
+FAST_FROM = 2.5
+"""Onsets a second that a fast tempo needs to be believed: a slow line in two voices often fits a fast grid as well."""
 
 SOFT_BELOW_LUFS, LOUD_ABOVE_LUFS = -32.0, -12.0
 """A recording at its own level; one that was levelled lies between them and says nothing of dynamics."""
@@ -89,13 +92,14 @@ def describe(waveform: Waveform, transcription: Transcription) -> Description:
     """
     notes = transcription.notes
     low, high = np.quantile(notes["pitch"], (0.03, 0.97), method="inverted_cdf")
-    felt = transcription.tempo_fit >= TEMPO_FITS_FROM
-    tempo_bpm = transcription.tempo_bpm if felt else estimate_tempo(waveform)
+    span = float(notes["onset_s"][-1] + notes["duration_s"][-1] - notes["onset_s"][0])
+    rate = len(line_of(notes)) / max(span, 1.0)
+    fits = transcription.tempo_fit >= TEMPO_FITS_FROM
+    tempo_bpm = transcription.tempo_bpm if fits else estimate_tempo(waveform)
+    speed = tempo_class(tempo_bpm) if tempo_bpm > 0 else "none"
     key = measure_key(notes["pitch"].astype(np.float64), notes["duration_s"].astype(np.float64))
     clear = key.clear and len(np.unique(notes["pitch"] % 12)) >= 4
     loudness = integrated_lufs(waveform)
-    span = float(notes["onset_s"][-1] + notes["duration_s"][-1] - notes["onset_s"][0])
-    rate = len(line_of(notes)) / max(span, 1.0)
     return Description(
         pitch_low=int(low),
         pitch_high=int(high),
@@ -104,9 +108,9 @@ def describe(waveform: Waveform, transcription: Transcription) -> Description:
         articulation="pizzicato" if is_plucked(waveform, notes) else articulation_of(notes),
         texture=texture_of(notes),
         dynamics="soft" if loudness < SOFT_BELOW_LUFS else "loud" if loudness > LOUD_ABOVE_LUFS else "medium",
-        tempo_class=tempo_class(tempo_bpm) if tempo_bpm > 0 else "none",
+        tempo_class=speed,
         tempo_bpm=tempo_bpm,
-        tempo_felt=felt,
+        tempo_felt=fits and not (speed == "fast" and rate < FAST_FROM),
         mode=key.mode if clear else "ambiguous",
         key=key.name if clear else "",
         density="sparse" if rate < SPARSE_BELOW else "busy" if rate > BUSY_ABOVE else "moderate",
