@@ -119,7 +119,7 @@ def _hear(clips: Sequence[Clip], status: StatusFile) -> tuple[list[tuple[Clip, T
     for number, clip in enumerate(clips):
         status.step(number, len(clips), "Listening for notes")
         try:
-            found = transcribe(clip.waveform, low_hz=LOW_HZ, high_hz=HIGH_HZ)
+            found = clip.heard or transcribe(clip.waveform, low_hz=LOW_HZ, high_hz=HIGH_HZ)
         except AudioError as error:
             notes.append(f"{clip.name} is left out: {error}")
             continue

@@ -50,6 +50,8 @@ class StatusFile:
         self._written_s = 0.0
         folder.mkdir(parents=True, exist_ok=True)
         (folder / STOP).unlink(missing_ok=True)
+        self.now.state, self.now.message = "preparing", "Reading the clips"
+        self.write()
 
     def step(self, done: float, total: float, message: str, *, state: str | None = None, force: bool = False) -> None:
         """Say how far it is.
