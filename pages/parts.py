@@ -14,6 +14,7 @@ import gradio as gr
 
 from backend.audio import io
 from backend.contract import MAX_SEED, Event, Failed, Loading, Progress, Provenance, Queued, Request
+from backend.engine.background import Trainings
 from backend.errors import AudioError, NeuromuseError
 from backend.settings import Settings
 from pages.exports import NOTES, SHEET, Clip, Exports, Saved
@@ -24,12 +25,13 @@ TITLES = {NOTES: "MIDI", SHEET: "Session sheet"}
 
 @dataclass(frozen=True)
 class Desk:
-    """What a page works with: the engine's jobs, the files of its sessions, the server's settings, all the pages."""
+    """What a page works with: jobs, the files of its sessions, settings, all the pages, trainings that outlive it."""
 
     jobs: Jobs
     exports: Exports
     settings: Settings
     pages: tuple[Page, ...] = ()
+    trainings: Trainings = field(default_factory=lambda: Trainings(Settings()))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.engine import Engine
+from backend.engine.background import Trainings
 from backend.errors import AudioError
 from backend.settings import Settings, __version__
 from pages import PAGES
@@ -100,8 +101,8 @@ def build_blocks(desk: Desk) -> gr.Blocks:
 
 def create_app(engine: Engine, settings: Settings) -> FastAPI:
     """The whole web application: page, files, health."""
-    exports = Exports()
-    desk = Desk(Jobs(engine), exports, settings, PAGES)
+    exports, trainings = Exports(), Trainings(settings)
+    desk = Desk(Jobs(engine), exports, settings, PAGES, trainings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -109,6 +110,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
             yield
         finally:
             exports.clear()
+            trainings.shutdown()
 
     app = FastAPI(
         title="Neuromuse", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
@@ -128,6 +130,13 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
             raise HTTPException(507, str(error)) from error
         if path is None:
             raise HTTPException(404, "This file is no longer kept; make it again with its seed.")
+        return FileResponse(path)
+
+    @app.get("/trainings/{token}/{name}")
+    def trained(token: str, name: str) -> FileResponse:
+        path = trainings.file(token, name)
+        if path is None:
+            raise HTTPException(404, "This training is no longer kept.")
         return FileResponse(path)
 
     app.mount("/neuromuse", StaticFiles(directory=STATIC), name="neuromuse")

@@ -88,6 +88,14 @@ def test_an_export_is_served_in_parts_and_unknown_ones_are_404(client, kept):
     assert client.get(f"/exports/{saved.token}/one.wav").status_code == 422
 
 
+def test_files_of_a_training_are_served_to_its_token_and_nothing_else(client, tmp_path, monkeypatch):
+    (tmp_path / "adapter.zip").write_bytes(b"PK")
+    known = {("t" * 22, "adapter.zip"): tmp_path / "adapter.zip"}
+    monkeypatch.setattr("backend.engine.background.Trainings.file", lambda self, *named: known.get(named))
+    assert client.get(f"/trainings/{'t' * 22}/adapter.zip").content == b"PK"
+    assert client.get(f"/trainings/{'t' * 22}/train.npz").status_code == 404
+
+
 def test_no_api_of_the_page_is_offered_to_programs(client):
     assert client.get("/gradio_api/info").json()["named_endpoints"] == {}
 
