@@ -1,7 +1,8 @@
 """How fast is brain? ``python -m tests.benchmarks.brain`` ends with one JSON object.
 
 Ridge at the size of one subject's clips (480 × 20,000 × 128 targets × 13 penalties × 5 folds) beside himalaya and
-scikit-learn on the same arrays, each in a process of its own; at the size of single volumes (4,800 × 60,000); loading
+scikit-learn on the same arrays, each in a process of its own, in turn, three rounds of which each one's best counts, so
+that a busy minute falls on all of them; at the size of single volumes (4,800 × 60,000); loading
 and masking one run of ds003720's size; drawing the cortex. himalaya is a peer only: ``uv pip install --target DIR
 --no-deps himalaya`` and ``--peers DIR``.
 """
@@ -26,6 +27,7 @@ SAMPLES, VOXELS, TARGETS, FOLDS = 480, 20_000, 128, 5
 ALPHAS = np.logspace(0, 6, 13)
 LARGE = (4_800, 60_000)
 REPEATS = 3
+ROUNDS = 3
 
 
 def data(samples: int, voxels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -164,6 +166,17 @@ def apart(part: str, peers: Path | None) -> dict[str, Any] | None:
     return answer
 
 
+def in_turn(names: Sequence[str], peers: Path | None) -> dict[str, dict[str, Any] | None]:
+    """The solvers one after another, and again; the best time of each."""
+    best: dict[str, dict[str, Any] | None] = dict.fromkeys(names)
+    for _ in range(ROUNDS):
+        for name in names:
+            found, so_far = apart(name, peers), best[name]
+            if found and (so_far is None or found["seconds"] < so_far["seconds"]):
+                best[name] = found
+    return best
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -175,10 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part = PARTS[options.part]
         print(json.dumps(solve(options.part) if part is None else part()))
         return 0
-    found = {name: apart(name, options.peers) for name in PARTS if name not in options.skip}
-    ridge = {name: found.get(name) for name in SOLVERS}
+    ridge = in_turn([name for name in SOLVERS if name not in options.skip], options.peers)
+    others = [name for name in PARTS if name not in SOLVERS and name not in options.skip]
+    found = {name: apart(name, options.peers) for name in others}
     peers = [value["seconds"] for name, value in ridge.items() if name != "ours" and value]
-    mine = ridge["ours"]
+    mine = ridge.get("ours")
     figures = {
         "ridge": ridge,
         "speedup_vs_best_peer": min(peers) / mine["seconds"] if peers and mine else None,

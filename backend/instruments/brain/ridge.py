@@ -3,17 +3,17 @@
 One eigendecomposition serves every penalty and every fold. A ridge fit is a linear smoother ``Ŷ = H Y``, and the
 residual of a group that is left out is ``(I - H_gg)^-1 (Y - Ŷ)_g``, also with an unpenalised intercept (Cook and
 Weisberg 1982, the leave-one-out case; Hastie et al., Elements of Statistical Learning, eq. 7.64). So nothing is fitted
-twice, and clips that share sound can be one group.
+twice, and clips that share sound can be one group. Only numpy's BLAS is called: SciPy brings one of its own, and the
+waiting threads of one would hold the cores that the other needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
 FloatArray = npt.NDArray[np.float32]
 Groups = npt.NDArray[np.int64]
@@ -23,6 +23,7 @@ Decomposition = tuple[
 """Eigenvalues, left vectors ``[samples, components]``, and what turns coefficients in that basis into weights."""
 
 LARGE = 2000  # samples; from here on the decomposition is done in single precision, twice as fast
+AT_ONCE = 8_000_000  # numbers in the largest array that several penalties share
 N_ALPHAS = 13
 
 
@@ -30,9 +31,7 @@ class Ridge:
     """``Y ≈ X W + b`` with a penalty per target; scikit-learn's `fit` and `predict`.
 
     Args:
-        alphas: penalties to choose from, on ``|w|²`` beside the sum of squared errors; None takes 13 that span six
-        decades
-            around the mean eigenvalue of the centred Gram matrix.
+        alphas: penalties to choose from, on ``|w|²`` beside the sum of squared errors; None takes 13 that span six decades around the mean eigenvalue of the centred Gram matrix.
         keep_held_out: also keep `held_out`.
 
     Attributes:
@@ -75,17 +74,15 @@ class Ridge:
         centred = (y - mean_y).astype(vectors.dtype)
         projected = vectors.T @ centred  # [components, targets]
         alphas = np.asarray(default_alphas(values, len(x)) if self.alphas is None else self.alphas, np.float64)
-        errors = np.empty((len(alphas), y.shape[1]))
-        for row, alpha in zip(errors, alphas, strict=True):
-            residual = _held_out_residual(values, vectors, projected, centred, alpha, groups)
-            row[:] = np.einsum("ij,ij->j", residual, residual, dtype=np.float64)
+        errors = _held_out_errors(values, vectors, projected, centred, alphas, groups)
         best = errors.argmin(0)
         if self.keep_held_out:
             self.held_out = y.astype(np.float32, copy=True)
             for i in np.unique(best):
                 own = best == i
                 part = (values, vectors, projected[:, own], centred[:, own])
-                self.held_out[:, own] -= _held_out_residual(*part, alphas[i], groups)
+                for rows, residual in _held_out_residuals(*part, alphas[i : i + 1], groups):
+                    self.held_out[np.ix_(rows, own)] -= residual[0]
         self.best_alphas = alphas[best]
         self.cv_score = 1 - errors.min(0) / np.maximum((centred.astype(np.float64) ** 2).sum(0), 1e-12)
         scaled = projected / (values[:, None] + self.best_alphas[None]).astype(vectors.dtype)
@@ -110,15 +107,13 @@ def default_alphas(values: npt.NDArray[np.floating], n: int) -> npt.NDArray[np.f
 
 def _dual(x: FloatArray) -> Decomposition:
     """Eigenvectors of the centred Gram matrix; no copy of ``x`` is made."""
-    gram = linalg.blas.ssyrk(1.0, x.T, trans=1, lower=1) if x.dtype == np.float32 else x @ x.T
-    gram = np.tril(gram) + np.tril(gram, -1).T
     exact = np.float32 if len(x) >= LARGE else np.float64
-    gram = gram.astype(exact, copy=False)
+    gram = (x @ x.T).astype(exact, copy=False)  # numpy multiplies half of it: it sees that both are one array
     rows = gram.mean(0)
     gram -= rows[None]
     gram -= rows[:, None]
     gram += rows.mean()
-    values, vectors = linalg.eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
+    values, vectors = np.linalg.eigh(gram)
 
     def rotate(scaled: npt.NDArray[np.floating]) -> FloatArray:
         # the dual weights sum to zero, as the centred targets do, so the means of x drop out
@@ -130,7 +125,7 @@ def _dual(x: FloatArray) -> Decomposition:
 def _primal(x: FloatArray, mean: FloatArray) -> Decomposition:
     """Singular vectors through the covariance: for more samples than voxels."""
     centred = (x - mean).astype(np.float64)
-    values, right = linalg.eigh(centred.T @ centred, check_finite=False, driver="evd")
+    values, right = np.linalg.eigh(centred.T @ centred)
     keep = values > max(values[-1], 1e-12) * 1e-10
     values, right = values[keep], right[:, keep]
     left = centred @ right / np.sqrt(values)
@@ -142,23 +137,44 @@ def _primal(x: FloatArray, mean: FloatArray) -> Decomposition:
     return values, left, rotate
 
 
-def _held_out_residual(
+def _held_out_errors(
     values: npt.NDArray[np.floating],
     vectors: npt.NDArray[np.floating],
     projected: npt.NDArray[np.floating],
     centred: npt.NDArray[np.floating],
-    alpha: float,
+    alphas: npt.NDArray[np.float64],
     groups: Groups,
-) -> FloatArray:
-    """Error of each sample while its group is left out, ``[samples, targets]``."""
-    shrink = (values / (values + alpha)).astype(vectors.dtype)
-    residual = centred - vectors @ (shrink[:, None] * projected)
-    out = np.empty(centred.shape, np.float32)
+) -> npt.NDArray[np.float64]:
+    """Sum of squared held-out errors ``[penalties, targets]``."""
+    errors = np.zeros((len(alphas), centred.shape[1]))
+    together = max(1, AT_ONCE // vectors.size)
+    for start in range(0, len(alphas), together):
+        some = slice(start, start + together)
+        for _, residual in _held_out_residuals(values, vectors, projected, centred, alphas[some], groups):
+            errors[some] += np.einsum("aij,aij->aj", residual, residual, dtype=np.float64)
+    return errors
+
+
+def _held_out_residuals(
+    values: npt.NDArray[np.floating],
+    vectors: npt.NDArray[np.floating],
+    projected: npt.NDArray[np.floating],
+    centred: npt.NDArray[np.floating],
+    alphas: npt.NDArray[np.float64],
+    groups: Groups,
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]]:
+    """For each group its rows and their errors while it is left out, ``[penalties, rows, targets]``.
+
+    All penalties go through one product.
+    """
+    exact = vectors.dtype
+    shrink = (values / (values + alphas[:, None])).astype(exact)  # [penalties, components]
+    fitted = vectors @ (shrink.T[:, :, None] * projected[:, None, :]).reshape(len(values), -1)
+    residual = centred[:, None, :] - fitted.reshape(len(centred), len(alphas), -1)  # [samples, penalties, targets]
     for group in np.unique(groups):
         rows = np.flatnonzero(groups == group)
         part = vectors[rows]
-        inside = np.eye(len(rows)) - ((part * shrink) @ part.T).astype(np.float64) - 1.0 / len(centred)
+        smoother = (shrink[:, None, :] * part).reshape(-1, len(values)) @ part.T
+        inside = np.eye(len(rows)) - smoother.reshape(len(alphas), len(rows), -1).astype(np.float64) - 1 / len(centred)
         # few rows, many targets: the inverse once, then a product in the targets' own precision
-        inverse = linalg.inv(inside, check_finite=False, overwrite_a=True).astype(vectors.dtype)
-        out[rows] = inverse @ residual[rows]
-    return out
+        yield rows, np.linalg.inv(inside).astype(exact) @ residual[rows].transpose(1, 0, 2)
