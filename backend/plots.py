@@ -95,6 +95,43 @@ def piano_roll(notes: Notes, duration_s: float, title: str = "Notes") -> go.Figu
     return figure
 
 
+def melody_followed(
+    contour: npt.ArrayLike, frame_rate: float, played: Notes, title: str = "Your melody and what was played"
+) -> go.Figure:
+    """The pitch that was heard over the notes that were played, both from the first tone on.
+
+    Args:
+        contour: fractional MIDI pitch ``[frames]``, NaN where there is none.
+        frame_rate: frames a second of the contour.
+        played: table of `backend.audio.midi.NOTE`.
+        title: above the figure.
+    """
+    import plotly.graph_objects as go
+
+    pitch = np.asarray(contour, dtype=np.float64)
+    voiced = np.flatnonzero(np.isfinite(pitch))
+    first, last = (int(voiced[0]), int(voiced[-1]) + 1) if len(voiced) else (0, 0)
+    pitch = pitch[first:last]
+    step = max(1, len(pitch) // (2 * MAX_COLUMNS))
+    times = [round(i / frame_rate, 3) for i in range(0, len(pitch), step)]
+    heard = [round(float(p), 2) if np.isfinite(p) else None for p in pitch[::step]]
+    notes = played[~played["is_drum"]]
+    start = float(notes["start_s"].min()) if len(notes) else 0.0
+    x = [v for a, b in zip(notes["start_s"], notes["end_s"], strict=True) for v in (a - start, b - start, None)]
+    x = [None if v is None else round(float(v), 3) for v in x]
+    y = [v for p in notes["pitch"].tolist() for v in (p, p, None)]
+    figure = go.Figure(layout=_layout(title))
+    bars = {"color": SERIES[1][0], "width": 6}
+    figure.add_trace(go.Scatter(x=x, y=y, name="played", mode="lines", line=bars))
+    line = {"color": SERIES[0][0], "width": 2}
+    figure.add_trace(go.Scatter(x=times, y=heard, name="heard", mode="lines", line=line))
+    octaves = list(range(24, 109, 12))
+    figure.update_yaxes(title_text="Pitch", tickvals=octaves, ticktext=[f"C{p // 12 - 1}" for p in octaves])
+    figure.update_xaxes(title_text="Time (s)")
+    figure.update_layout(showlegend=True)
+    return figure
+
+
 def latent_map(
     corpus: npt.ArrayLike, pieces: npt.ArrayLike, anchors: npt.ArrayLike, titles: Sequence[str], joined: bool = True
 ) -> go.Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -123,12 +123,13 @@ def _stage(event: Event) -> str:
     return event.message if isinstance(event, Loading) else "Waiting"
 
 
-def players(saved: Saved, provenance: Provenance | None) -> str:
-    """A player with downloads for every variation, and how they were made."""
+def players(saved: Saved, provenance: Provenance | None, labels: Sequence[str] = ()) -> str:
+    """A player with downloads for every variation, titled by its number or its label, and how they were made."""
     cards = []
     stem = f"neuromuse-{provenance.instrument_id}-seed-{provenance.seed}" if provenance else "neuromuse"
     for number, clip in enumerate(saved.clips, 1):
         label = f"Variation {number}" if len(saved.clips) > 1 else "Your music"
+        label = labels[number - 1] if labels else label
         cards.append(card(clip, label, f"{stem}-{number}"))
     return anew(f'<ul class="nm-cards">{"".join(cards)}</ul>{provenance_line(provenance)}')
 

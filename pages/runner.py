@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from backend.contract import Done, Event, Failed, Progress, Queued, Request, Result
-from backend.errors import AudioError, RequestError
+from backend.errors import AudioError, NeuromuseError
 from pages.parts import Desk, SeedRow, Story, html, new_seed, note, sentence
 
 Update = dict[Any, Any]
@@ -56,7 +56,7 @@ class Runner:
             instrument_id: whose job Stop ends.
             seed: drawn anew for every job unless locked.
             inputs: components whose raw values ``make`` takes after the seed, in order.
-            make: builds the request; its `RequestError` is shown and nothing is queued.
+            make: builds the request; its `NeuromuseError` is shown and nothing is queued.
             written: components that ``deliver`` and ``preview`` write.
             deliver: shows a result; its `AudioError` is shown.
             preview: shows a part of what is being made.
@@ -67,7 +67,7 @@ class Runner:
             number = number if locked else new_seed()
             try:
                 asked = make(int(number) if isinstance(number, float) and number.is_integer() else number, *values)
-            except RequestError as error:
+            except NeuromuseError as error:
                 yield {self.status: sentence(error)}
                 return
             with closing(desk.jobs.run(session, asked)) as events:

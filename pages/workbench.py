@@ -51,7 +51,7 @@ class Workbench(Runner):
     ) -> gr.events.Dependency:
         """Connect the buttons; see `Runner.start`."""
         deliver = partial(self._deliver, desk)
-        started = self.start(desk, instrument_id, seed, inputs, make, [self.players, self.shown, self.token], deliver)
+        started = self.start(desk, instrument_id, seed, inputs, make, self.written, deliver)
         pictures = [self.pictures, self.spectrogram, self.chroma, self.notes]
         # Not part of the job's event, which must be over before Generate works again: pictures take a second.
         started.then(
@@ -63,12 +63,21 @@ class Workbench(Runner):
         self.shown.input(partial(_pictures, desk.exports), [self.token, self.shown], pictures, **QUIET)
         return started
 
+    @property
+    def written(self) -> list[Any]:
+        """What a result changes."""
+        return [self.players, self.shown, self.token]
+
+    def labels(self, asked: Request, result: Result) -> list[str]:
+        """Titles of the players, if they have others than "Variation 1"."""
+        return []
+
     def _deliver(self, desk: Desk, session: str, asked: Request, result: Result) -> Update:
         """Save the result and show its players."""
         saved = desk.exports.save(session, result)
         names = [str(n + 1) for n in range(len(saved.clips))]
         return {
-            self.players: players(saved, result.provenance),
+            self.players: players(saved, result.provenance, self.labels(asked, result)),
             self.token: saved.token,
             self.shown: gr.update(choices=names, value="1", visible=len(names) > 1),
         }

@@ -93,3 +93,12 @@ def test_a_piano_roll_has_a_bar_a_note_and_a_dot_a_drum_hit() -> None:
     violin, drums = figure.data
     assert violin.name == "Violin" and list(violin.x) == [0.0, 0.5, None, 0.5, 1.0, None]
     assert drums.name == "Drums" and drums.mode == "markers" and list(drums.y) == [36]
+
+
+def test_a_melody_is_drawn_over_what_was_played_from_the_first_tone_of_both() -> None:
+    contour = np.concatenate([np.full(50, np.nan), np.full(100, 60.2), [np.nan], np.full(99, 62.0)])
+    figure = plots.melody_followed(contour, 100.0, make_notes([(0.25, 1.0, 60, 90, 40, False, 0)]))
+    played, heard = figure.data
+    assert list(played.x) == [0.0, 0.75, None] and played.y[0] == 60
+    assert heard.x[0] == 0.0 and heard.x[-1] == pytest.approx(1.99) and heard.y[100] is None
+    assert plots.melody_followed([np.nan], 100.0, make_notes([])).data

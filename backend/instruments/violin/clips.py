@@ -72,7 +72,8 @@ def read_clips(folder: Path, csv: Path | None = None) -> list[Clip]:
     """Clips of a folder of recordings (WAV, FLAC, MP3, OGG, Opus, AIFF).
 
     Args:
-        folder: not searched below; a ``.txt`` of the same name beside a recording is its caption.
+        folder: not searched below; a ``.txt`` of the same name beside a recording is its caption, and one with the name
+            of a clip that was cut from it is that clip's.
         csv: a table with columns ``ytid``, ``id`` or ``file``, ``start_s``, ``end_s`` and ``caption``; then the
             rows are the clips. Rows whose recording is not there are passed over, as usual with MusicCaps.
 
@@ -86,8 +87,11 @@ def read_clips(folder: Path, csv: Path | None = None) -> list[Clip]:
     if not paths:
         raise RequestError("clips", folder.name, "a folder that holds WAV, FLAC, MP3, OGG or Opus files")
     if csv is not None:
-        return _finished(_table_recordings(paths, read_table(csv)))
-    return from_files(paths, {p: caption_beside(p) for p in paths})
+        clips = _finished(_table_recordings(paths, read_table(csv)))
+    else:
+        clips = from_files(paths, {p: caption_beside(p) for p in paths})
+    own = {clip.name: caption_beside(folder / f"{clip.name}.wav") for clip in clips}
+    return [replace(clip, caption=own[clip.name], proposed=False) if own[clip.name] else clip for clip in clips]
 
 
 def from_files(paths: Sequence[Path], captions: Mapping[Path, str] | Sequence[str] = ()) -> list[Clip]:

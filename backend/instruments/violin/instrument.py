@@ -66,8 +66,8 @@ class Violin(Instrument):
     def generate(self, request: ViolinRequest, job: Job) -> Result:
         """Listen to the melody if there is one, compose, play, level and limit.
 
-        Arrays: ``melody`` ``[notes, 3]`` (onset and length in seconds, MIDI pitch) and ``contour`` (MIDI pitch a
-        frame, NaN without) of what was sung; with ``compare`` the last waveform is the base's.
+        Arrays: ``melody`` ``[notes, 3]`` (onset and length in seconds, MIDI pitch), ``contour`` (MIDI pitch a frame,
+        NaN without) and ``contour_rate`` (frames a second) of what was sung; with ``compare`` the last waveform is the base's.
 
         Raises:
             AudioError: a melody in which no pitch is heard.
@@ -154,4 +154,5 @@ def melody_duration(wish: Wish, asked_s: float) -> float:
 def melody_arrays(heard: Transcription) -> dict[str, npt.NDArray[Any]]:
     """What was heard, for the page."""
     columns = [heard.notes[name].astype(np.float32) for name in ("onset_s", "duration_s", "pitch")]
-    return {"melody": np.stack(columns, 1), "contour": heard.contour}
+    rate = np.array(heard.frame_rate, np.float32)
+    return {"melody": np.stack(columns, 1), "contour": heard.contour, "contour_rate": rate}

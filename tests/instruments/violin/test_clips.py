@@ -55,6 +55,15 @@ def test_captions_are_the_users_or_proposed_ones_that_name_no_instrument(clips: 
     assert "violin" not in said["studio"][0].lower()
 
 
+def test_a_text_with_the_name_of_a_clip_is_that_clips_caption(folder: Path, clips: list[Clip]) -> None:
+    edited = folder / f"{clips[2].name}.txt"
+    edited.write_text("mine", encoding="utf-8")
+    again = read_clips(folder)
+    edited.unlink()
+    assert [(c.caption, c.proposed) for c in again[:2]] == [(c.caption, c.proposed) for c in clips[:2]]
+    assert (again[2].caption, again[2].proposed) == ("mine", False)
+
+
 def test_what_is_there_twice_is_dropped_with_a_note(clips: list[Clip]) -> None:
     notes = " ".join(note for clip in clips for note in clip.notes_of_cleaning)
     assert "reel.ogg sounds the same as reel again.mp3 and was left out." in notes
