@@ -31,7 +31,8 @@ class Ridge:
     """``Y ≈ X W + b`` with a penalty per target; scikit-learn's `fit` and `predict`.
 
     Args:
-        alphas: penalties to choose from, on ``|w|²`` beside the sum of squared errors; None takes 13 that span six decades around the mean eigenvalue of the centred Gram matrix.
+        alphas: penalties to choose from, on ``|w|²`` beside the sum of squared errors; None takes 13 that span six
+            decades around the mean eigenvalue of the centred Gram matrix.
         keep_held_out: also keep `held_out`.
 
     Attributes:
