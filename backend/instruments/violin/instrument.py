@@ -67,7 +67,8 @@ class Violin(Instrument):
         """Listen to the melody if there is one, compose, play, level and limit.
 
         Arrays: ``melody`` ``[notes, 3]`` (onset and length in seconds, MIDI pitch), ``contour`` (MIDI pitch a frame,
-        NaN without) and ``contour_rate`` (frames a second) of what was sung; with ``compare`` the last waveform is the base's.
+        NaN without) and ``contour_rate`` (frames a second) of what was sung; with ``compare`` the last waveform is the
+        base's.
 
         Raises:
             AudioError: a melody in which no pitch is heard.
