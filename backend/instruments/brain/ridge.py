@@ -10,7 +10,7 @@ waiting threads of one would hold the cores that the other needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -108,8 +108,8 @@ def default_alphas(values: npt.NDArray[np.floating], n: int) -> npt.NDArray[np.f
 
 def _dual(x: FloatArray) -> Decomposition:
     """Eigenvectors of the centred Gram matrix; no copy of ``x`` is made."""
-    exact = np.float32 if len(x) >= LARGE else np.float64
-    gram = (x @ x.T).astype(exact, copy=False)  # numpy multiplies half of it: it sees that both are one array
+    exact: type[np.float32] | type[np.float64] = np.float32 if len(x) >= LARGE else np.float64
+    gram: npt.NDArray[Any] = (x @ x.T).astype(exact, copy=False)  # numpy multiplies half of it: it sees that both are one array
     rows = gram.mean(0)
     gram -= rows[None]
     gram -= rows[:, None]
