@@ -109,7 +109,8 @@ def default_alphas(values: npt.NDArray[np.floating], n: int) -> npt.NDArray[np.f
 def _dual(x: FloatArray) -> Decomposition:
     """Eigenvectors of the centred Gram matrix; no copy of ``x`` is made."""
     exact: type[np.float32] | type[np.float64] = np.float32 if len(x) >= LARGE else np.float64
-    gram: npt.NDArray[Any] = (x @ x.T).astype(exact, copy=False)  # numpy multiplies half of it: it sees that both are one array
+    # numpy multiplies half of it: it sees that both are one array
+    gram: npt.NDArray[Any] = (x @ x.T).astype(exact, copy=False)
     rows = gram.mean(0)
     gram -= rows[None]
     gram -= rows[:, None]
