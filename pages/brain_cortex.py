@@ -62,18 +62,11 @@ class CortexPanel:
                     elem_id=f"{PREFIX}-view", elem_classes=["nm-chips", "nm-few"],
                 )  # fmt: skip
             surface = gr.Plot(label="Cortex", show_label=False, elem_id=f"{PREFIX}-surface")
-            with gr.Row():
-                threshold = gr.Slider(
-                    LOWEST,
-                    HIGHEST,
-                    LOWEST,
-                    step=0.02,
-                    label="Show from r",
-                    elem_id=f"{PREFIX}-threshold",
-                    min_width=280,
-                )
-                significant = gr.Checkbox(True, label="Beyond chance only (FDR 5 %)", elem_id="brain-fdr")
-                inflated = gr.Checkbox(True, label="Smooth out the folds", elem_id=f"{PREFIX}-inflated")
+            threshold = gr.Slider(
+                LOWEST, HIGHEST, LOWEST, step=0.02, label="Show from r", elem_id=f"{PREFIX}-threshold"
+            )
+            significant = gr.Checkbox(True, label="Beyond chance only (FDR 5 %)", elem_id=f"{PREFIX}-fdr")
+            inflated = gr.Checkbox(True, label="Smooth out the folds", elem_id=f"{PREFIX}-inflated")
             slices = gr.Plot(label="Slices", show_label=False, elem_id=f"{PREFIX}-slices")
         return cls(
             group, surface, slices, hemisphere, view, threshold, significant, inflated, gr.State(None), gr.State(None)

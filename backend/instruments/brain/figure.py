@@ -78,7 +78,7 @@ def cortex(
                 i=faces[:, 0].astype(np.int16), j=faces[:, 1].astype(np.int16), k=faces[:, 2].astype(np.int16),
                 intensity=np.round(value, 3).astype(np.float32), cmin=-0.2 * top, cmax=top, colorscale=_scale(),
                 showscale=number == 1 or hemisphere != "both", hoverinfo="skip", name=side,
-                colorbar={"title": {"text": "r"}, "len": 0.6, "tickvals": [0, round(top / 2, 2), round(top, 2)]},
+                colorbar=_bar(top),
                 lighting={"ambient": 0.6, "diffuse": 0.6, "specular": 0.1},
             )
         )  # fmt: skip
@@ -113,15 +113,27 @@ def _camera(hemisphere: str, view: str) -> dict[str, object]:
     if hemisphere == "left" or (hemisphere == "both" and view in ("lateral", "medial")):
         x = -x
     up = {"x": 0, "y": 1, "z": 0} if abs(z) > 0.5 else {"x": 0, "y": 0, "z": 1}
-    far = 2.6 if hemisphere == "both" and view in ("lateral", "medial") else 1.6  # two beside each other are wide
+    far = 2.45 if hemisphere == "both" and view in ("lateral", "medial") else 1.6  # two beside each other are wide
     return {"eye": {"x": far * x, "y": far * y, "z": far * z}, "up": up}
+
+
+def _bar(top: float) -> dict[str, object]:
+    """The colours below the picture, where they leave a narrow screen its width."""
+    return {
+        "title": {"text": "correlation r", "side": "top"}, "tickvals": [0, round(top / 2, 2), round(top, 2)],
+        "orientation": "h", "len": 0.6, "thickness": 10, "y": 0, "yanchor": "top",
+    }  # fmt: skip
+
+
+def _title(label: str) -> dict[str, object]:
+    return {"text": label, "x": 0.5, "font": {"size": 14}}
 
 
 def _layout(label: str, camera: dict[str, object]) -> dict[str, object]:
     hidden = {"visible": False}
     return {
         "paper_bgcolor": SURFACE, "font": {"color": TEXT, "family": "system-ui, -apple-system, 'Segoe UI', sans-serif"},
-        "margin": {"l": 0, "r": 0, "t": 36 if label else 8, "b": 0}, "height": 420, "title": {"text": label, "x": 0.5},
+        "margin": {"l": 0, "r": 0, "t": 36 if label else 8, "b": 62}, "title": _title(label),
         "scene": {"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data", "camera": camera},
     }  # fmt: skip
 
@@ -143,22 +155,26 @@ def slices(space: Space, values: npt.ArrayLike, label: str = "", threshold: floa
     inside = np.asarray(space.as_nifti(np.ones(space.n_voxels), label).dataobj) > 0
     peak = np.unravel_index(int(volume.argmax()), volume.shape)
     figure = make_subplots(
-        1, 3, subplot_titles=[f"{axis} = {_mm(affine, peak)[i]:.0f} mm" for i, axis in enumerate("xyz")]
-    )
+        1, 3, subplot_titles=[f"{axis} = {_mm(affine, peak)[i]:.0f} mm" for i, axis in enumerate("xyz")],
+        horizontal_spacing=0.03,
+    )  # fmt: skip
     top = float(max(volume.max(), threshold + 0.05))
     for axis in range(3):
         plane = np.take(volume, peak[axis], axis).T
         bare = np.where(np.take(inside, peak[axis], axis).T, -0.18 * top, np.nan)
         shown = np.where(plane > max(threshold, 1e-9), np.round(plane, 3), bare)
         heat = go.Heatmap(
-            z=shown, zmin=-0.2 * top, zmax=top, colorscale=_scale(), showscale=axis == 2, hoverinfo="skip"
-        )
+            z=shown, zmin=-0.2 * top, zmax=top, colorscale=_scale(), showscale=axis == 2, hoverinfo="skip",
+            colorbar=_bar(top),
+        )  # fmt: skip
         figure.add_trace(heat, 1, axis + 1)
         figure.update_xaxes(visible=False, row=1, col=axis + 1)
         figure.update_yaxes(visible=False, scaleanchor=f"x{axis + 1 or ''}" if axis else "x", row=1, col=axis + 1)
+    figure.update_annotations(font={"size": 12})
     figure.update_layout(
-        paper_bgcolor=SURFACE, plot_bgcolor=SURFACE, font={"color": TEXT}, height=320, title={"text": label, "x": 0.5}
-    )
+        paper_bgcolor=SURFACE, plot_bgcolor=SURFACE, font={"color": TEXT}, title=_title(label),
+        margin={"l": 8, "r": 8, "t": 64 if label else 28, "b": 62},
+    )  # fmt: skip
     return figure
 
 

@@ -65,6 +65,8 @@ def read_events(text: str, name: str = "events.tsv") -> list[Event]:
     Raises:
         RequestError: columns are missing or a cell is not what it should be.
     """
+    if "\0" in text or "\ufffd" in text:
+        raise RequestError(name, "a file that is no text", f"a table with the columns {', '.join(COLUMNS)}")
     rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff")), delimiter="\t"))
     missing = [column for column in COLUMNS if not rows or column not in rows[0]]
     if missing:
