@@ -30,6 +30,7 @@ def test_events_with_crlf_and_quoted_genres_are_read() -> None:
     [
         ("onset\tduration\ttrial_type\n0\t15\tface\n", "another dataset"),
         ("", "no rows"),
+        ("\x1f\ufffd\0\n", "no text"),
         (HEAD + "0\tlong\tjazz\t9\t0\t15\n", "line 2"),
         (HEAD + "0\t15\t../etc\t9\t0\t15\n", "line 2"),
         (HEAD + "0\t15\tjazz\t9\tnan\t15\n", "line 2"),
