@@ -98,7 +98,7 @@ def piano_roll(notes: Notes, duration_s: float, title: str = "Notes") -> go.Figu
 def melody_followed(
     contour: npt.ArrayLike, frame_rate: float, played: Notes, title: str = "Your melody and what was played"
 ) -> go.Figure:
-    """The pitch that was heard over the notes that were played, both from the first tone on.
+    """The pitch that was heard over the notes of the leading part that was played, both from the first tone on.
 
     Args:
         contour: fractional MIDI pitch ``[frames]``, NaN where there is none.
@@ -116,6 +116,7 @@ def melody_followed(
     times = [round(i / frame_rate, 3) for i in range(0, len(pitch), step)]
     heard = [round(float(p), 2) if np.isfinite(p) else None for p in pitch[::step]]
     notes = played[~played["is_drum"]]
+    notes = notes[notes["part"] == notes["part"].min(initial=255)]
     start = float(notes["start_s"].min()) if len(notes) else 0.0
     x = [v for a, b in zip(notes["start_s"], notes["end_s"], strict=True) for v in (a - start, b - start, None)]
     x = [None if v is None else round(float(v), 3) for v in x]

@@ -97,7 +97,8 @@ def test_a_piano_roll_has_a_bar_a_note_and_a_dot_a_drum_hit() -> None:
 
 def test_a_melody_is_drawn_over_what_was_played_from_the_first_tone_of_both() -> None:
     contour = np.concatenate([np.full(50, np.nan), np.full(100, 60.2), [np.nan], np.full(99, 62.0)])
-    figure = plots.melody_followed(contour, 100.0, make_notes([(0.25, 1.0, 60, 90, 40, False, 0)]))
+    rows = [(0.25, 1.0, 60, 90, 40, False, 0), (0.0, 1.0, 36, 90, 43, False, 1), (0.0, 0.1, 38, 90, 0, True, 0)]
+    figure = plots.melody_followed(contour, 100.0, make_notes(rows))
     played, heard = figure.data
     assert list(played.x) == [0.0, 0.75, None] and played.y[0] == 60
     assert heard.x[0] == 0.0 and heard.x[-1] == pytest.approx(1.99) and heard.y[100] is None

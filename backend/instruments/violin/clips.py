@@ -8,7 +8,7 @@ file; what can be used with a reservation carries it as a note.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,13 +22,16 @@ from backend.instruments.violin.captions import MAX_CAPTION, Row, caption_beside
 from backend.instruments.violin.cleaning import clean
 from backend.instruments.violin.cutting import clipped_share, cut, fingerprint, same_sound
 from backend.instruments.violin.describe import caption_of, describe
+from backend.instruments.violin.request import SUFFIXES
 
 __all__ = ["MAX_CAPTION", "Clip", "from_files", "read_clips"]
 
 SAMPLE_RATE = 24_000
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".m4a")
 MAX_TOTAL_S, SHORTEST_S, MAX_FILES, MAX_BYTES = 1200.0, 1.0, 500, 400_000_000
 LEAST_CLIPS = 2
+Report = Callable[[int, int], None]
+"""Told how many recordings of how many are done; may raise to stop."""
+
 LOW_HZ, HIGH_HZ = 65.0, 3000.0
 CLIPPED_NOTED, CLIPPED_WARNED, CLIPPED_REFUSED = 1e-4, 0.01, 0.1
 
@@ -68,7 +71,7 @@ class _Recording:
     raw: str
 
 
-def read_clips(folder: Path, csv: Path | None = None) -> list[Clip]:
+def read_clips(folder: Path, csv: Path | None = None, report: Report | None = None) -> list[Clip]:
     """Clips of a folder of recordings (WAV, FLAC, MP3, OGG, Opus, AIFF).
 
     Args:
@@ -76,6 +79,7 @@ def read_clips(folder: Path, csv: Path | None = None) -> list[Clip]:
             of a clip that was cut from it is that clip's.
         csv: a table with columns ``ytid``, ``id`` or ``file``, ``start_s``, ``end_s`` and ``caption``; then the
             rows are the clips. Rows whose recording is not there are passed over, as usual with MusicCaps.
+        report: told before each recording.
 
     Raises:
         RequestError: no folder, nothing to read, a single clip, too much, a caption or table that cannot be used.
@@ -87,19 +91,22 @@ def read_clips(folder: Path, csv: Path | None = None) -> list[Clip]:
     if not paths:
         raise RequestError("clips", folder.name, "a folder that holds WAV, FLAC, MP3, OGG or Opus files")
     if csv is not None:
-        clips = _finished(_table_recordings(paths, read_table(csv)))
+        clips = _finished(_table_recordings(paths, read_table(csv)), report)
     else:
-        clips = from_files(paths, {p: caption_beside(p) for p in paths})
+        clips = from_files(paths, {p: caption_beside(p) for p in paths}, report)
     own = {clip.name: caption_beside(folder / f"{clip.name}.wav") for clip in clips}
     return [replace(clip, caption=own[clip.name], proposed=False) if own[clip.name] else clip for clip in clips]
 
 
-def from_files(paths: Sequence[Path], captions: Mapping[Path, str] | Sequence[str] = ()) -> list[Clip]:
+def from_files(
+    paths: Sequence[Path], captions: Mapping[Path, str] | Sequence[str] = (), report: Report | None = None
+) -> list[Clip]:
     """Clips of recordings anywhere.
 
     Args:
         paths: sound files.
         captions: by path, or in the order of ``paths``; an empty or missing one is proposed by the analysis.
+        report: told before each recording.
 
     Raises:
         RequestError, AudioError: as `read_clips`.
@@ -114,7 +121,7 @@ def from_files(paths: Sequence[Path], captions: Mapping[Path, str] | Sequence[st
     for path in paths:
         caption = checked_caption(captions.get(path, ""), path.name)
         recordings.append(_recording(path, names[path], caption))
-    return _finished(recordings)
+    return _finished(recordings, report)
 
 
 def _table_recordings(paths: Sequence[Path], rows: Sequence[Row]) -> list[_Recording]:
@@ -180,7 +187,7 @@ def _recording(path: Path, name: str, caption: str) -> _Recording:
     return _Recording(name, path, resample(waveform.mono(), SAMPLE_RATE), caption, tuple(notes), raw)
 
 
-def _finished(recordings: Sequence[_Recording]) -> list[Clip]:
+def _finished(recordings: Sequence[_Recording], report: Report | None = None) -> list[Clip]:
     """Clean, drop what is there twice, cut, listen, caption; ``recordings`` of one name are parts of one source."""
     clips, seen, prints = (
         list[Clip](),
@@ -188,7 +195,9 @@ def _finished(recordings: Sequence[_Recording]) -> list[Clip]:
         list[tuple[str, np.ndarray[tuple[int], np.dtype[np.float32]]]](),
     )
     dropped = list[str]()
-    for recording in recordings:
+    for number, recording in enumerate(recordings):
+        if report is not None:
+            report(number, len(recordings))
         cleaned, done = clean(recording.waveform)
         if cleaned.duration_s < SHORTEST_S:
             held = f"{cleaned.duration_s:.2g} s of sound"

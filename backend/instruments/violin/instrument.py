@@ -16,7 +16,8 @@ from backend.contract import Instrument, InstrumentSpec, Result
 from backend.corpus.theory import measure_key
 from backend.errors import CheckpointError
 from backend.instruments.violin.adapter import BUNDLED, Adapter
-from backend.instruments.violin.request import BUNDLED_NAME, ViolinRequest
+from backend.instruments.violin.listen import listen
+from backend.instruments.violin.request import BUNDLED_NAME, ListenRequest, ViolinRequest
 from backend.instruments.violin.voicing import Voicing
 from backend.musiclm.compose import Wish
 from backend.musiclm.events import KEYS, midi_notes, tempo_code
@@ -63,8 +64,8 @@ class Violin(Instrument):
         self._generator = self._voicing = self._store = None
         self._files.clear()
 
-    def generate(self, request: ViolinRequest, job: Job) -> Result:
-        """Listen to the melody if there is one, compose, play, level and limit.
+    def generate(self, request: ViolinRequest | ListenRequest, job: Job) -> Result:
+        """Listen to the melody if there is one, compose, play, level and limit; or listen to recordings to learn from.
 
         Arrays: ``melody`` ``[notes, 3]`` (onset and length in seconds, MIDI pitch), ``contour`` (MIDI pitch a frame,
         NaN without) and ``contour_rate`` (frames a second) of what was sung; with ``compare`` the last waveform is the
@@ -75,6 +76,8 @@ class Violin(Instrument):
             CheckpointError: an adapter that is damaged or of another base.
             Cancelled, DeadlineExceeded: from ``job``.
         """
+        if isinstance(request, ListenRequest):
+            return listen(request, job)
         if self._generator is None or self._voicing is None:
             raise CheckpointError("The models of the violin are not loaded.")
         job.step(0, 100, "Reading the prompt")

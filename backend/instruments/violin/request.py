@@ -1,4 +1,4 @@
-"""What the violin can be asked to play."""
+"""What the violin can be asked to play, and to listen to."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ STRONGEST = 1.5
 PARTS = ("both", "notes", "sound")
 SHORTEST_MELODY_S, LONGEST_MELODY_S = 0.5, 30.0
 MOST_ADAPTERS = 3
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".m4a")
+"""Of recordings that can be learned from."""
+
 _BULK = ("melody", "adapter_paths")
 
 
@@ -116,3 +119,26 @@ class ViolinRequest(Request):
             RequestError: an unknown key, a wrong value, or a file that is not there.
         """
         return super().from_dict({**values, "melody": melody, "adapter_paths": paths or {}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListenRequest(Request):
+    """Recordings to listen to.
+
+    Attributes:
+        folder: of recordings and their captions; those that cannot be used are deleted from it.
+        table: of captions in the form of MusicCaps, if there is one.
+    """
+
+    instrument_id: ClassVar[str] = "violin"
+    folder: Path
+    table: Path | None = None
+
+    def validate(self) -> None:
+        """Raise `RequestError` where there is no folder."""
+        if not self.folder.is_dir():
+            raise RequestError("clips", 0, "recordings that were dropped")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nothing: whose recordings these are is nobody's business."""
+        return {}

@@ -105,6 +105,7 @@ def train_adapter(
         cpu=models.device.type == "cpu",
         on_step=watch,
     )  # fmt: skip
+    watch.read_curve()
     best = torch.load(out / "best.pt", map_location="cpu", weights_only=True)["module"]
     objective.load_state_dict(best)
     return finish(adapter_state(objective.stages), {**figures, "base_loss": status.now.base_loss})
@@ -121,13 +122,14 @@ class _Watch:
 
     def __call__(self, module: nn.Module, step: int, progress: float) -> None:
         total = self.config.minutes
-        self._read_curve()
+        self.read_curve()
         self.status.step(progress * total, total, f"Step {step + 1}", state="training")
         if time.monotonic() - self.sampled_s > self.config.sample_every_s:
             self._sample(module, step)
             self.sampled_s = time.monotonic()
 
-    def _read_curve(self) -> None:
+    def read_curve(self) -> None:
+        """Tell of the validations so far."""
         path = self.out / "curve.csv"
         if not path.exists():
             return
