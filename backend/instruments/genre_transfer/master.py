@@ -1,7 +1,8 @@
-"""The last steps a mix takes: the style's tone and width, the content's loudness, never above full scale."""
+"""The last steps a mix takes: the style's tone and width, no new floor, the content's loudness, a ceiling."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.signal import resample_poly
 
 from backend.audio.loudness import integrated_lufs, limit
 from backend.audio.waveform import FloatArray, Waveform
-from backend.instruments.genre_transfer.bands import N_BANDS, expand, levels_db
+from backend.instruments.genre_transfer.bands import N_BANDS, expand, levels_db, smoothed
 from backend.instruments.genre_transfer.separation import Spectrum, samples_of, spectrum_of
 
 N_FFT, HOP = 4096, 1024
@@ -18,6 +19,7 @@ FADE_S = 0.003
 QUIETEST_LUFS, LOUDEST_LUFS = -40.0, -9.0
 CEILING_DB = -1.0
 KNEE = 0.5  # -6 dB
+FLOOR_PERCENTILE, ABOVE_FLOOR_DB, MOST_GATED_DB, STEADY_FRAMES = 5.0, 6.0, 12.0, 4
 
 
 def tone(samples: FloatArray, style: FloatArray, sample_rate: int, share: float) -> FloatArray:
@@ -54,6 +56,40 @@ def _as_wide(own: Spectrum, other: Spectrum, sample_rate: int, share: float) -> 
     factor = expand((share * np.clip(ratio, -12.0, 6.0))[:, None], sample_rate, N_FFT)
     middle, side = (own[:1] + own[1:]) / 2, (own[:1] - own[1:]) / 2 * factor
     return np.concatenate((middle + side, middle - side)).astype(np.complex64)
+
+
+def quietened(samples: FloatArray, sources: Sequence[FloatArray], sample_rate: int, share: float) -> FloatArray:
+    """An expander for each band, which keeps what is there all the time no louder than in any of the sources.
+
+    Layers that are added fill each other's pauses, and a level that never falls is heard as a hum or a hiss. What a
+    band hardly ever falls below is pushed down to what the sources hardly ever fall below, and what is
+    `ABOVE_FLOOR_DB` over it is left alone.
+
+    Args:
+        samples: ``[2, samples]``.
+        sources: ``[2, samples]`` each, any length; compared at the level that half of the frames reach.
+        sample_rate: Hz.
+        share: 0 changes nothing, 1 pushes all the way, but no further than `MOST_GATED_DB`.
+    """
+    own = spectrum_of(samples, N_FFT, HOP)
+    levels, level, floor = _steady(own, sample_rate)
+    allowed = np.full_like(floor, -np.inf)
+    for source in sources:
+        _, their_level, theirs = _steady(spectrum_of(source, N_FFT, HOP), sample_rate)
+        allowed = np.maximum(allowed, theirs + level - their_level)
+    cut = share * np.clip(floor - allowed, 0.0, MOST_GATED_DB)
+    near = np.clip(1 - (levels - floor) / ABOVE_FLOOR_DB, 0.0, 1.0)
+    gain = smoothed((-cut * near).astype(np.float32), 2)
+    return samples_of(own * expand(gain, sample_rate, N_FFT), N_FFT, HOP, samples.shape[1])
+
+
+def _steady(spectrum: Spectrum, sample_rate: int) -> tuple[FloatArray, float, FloatArray]:
+    """Levels of the bands smoothed in time ``[bands, frames]``, the usual level of all, and each floor; dB."""
+    amplitude = (10 ** (levels_db(spectrum, sample_rate, N_FFT) / 20)).astype(np.float32)
+    amplitude = smoothed(amplitude, STEADY_FRAMES)
+    levels = 20 * np.log10(np.maximum(amplitude, 1e-6))
+    usual = 20 * np.log10(max(float(np.median(amplitude.sum(0))), 1e-6))
+    return levels.astype(np.float32), usual, np.percentile(levels, FLOOR_PERCENTILE, axis=1, keepdims=True)
 
 
 def rounded(samples: FloatArray) -> FloatArray:

@@ -3,7 +3,8 @@
 Both clips are taken apart into tones and hits. The tones are played again with the style's frames and under its
 spectral envelope (`resynthesis`), the hits with the style's drum kit, or its whole groove takes their place (`rhythm`).
 The layers are mixed by gradients until statistics of the mix agree with the style's while onsets and pitch classes stay
-the content's (`refine`), and the mix gets the style's tone and width and the content's loudness (`master`).
+the content's (`refine`), and the mix gets the style's tone and width, no more of a noise floor than either had, and the
+content's loudness (`master`).
 """
 
 from __future__ import annotations
@@ -138,6 +139,7 @@ def transfer(content: Waveform, style: Waveform, controls: Controls, seed: int, 
         report(0.16 + 0.78 * (index + 1) / len(plan), "Mixing", so_far)
     report(0.95, "Mastering", None)
     mixed = master.tone(assemble(content.n_samples, made), donor.mix, SAMPLE_RATE, 0.8 * controls.timbre_share)
+    mixed = master.quietened(mixed, [content.samples, donor.mix], SAMPLE_RATE, controls.strength)
     return master.finish(mixed, content)
 
 

@@ -6,8 +6,9 @@ import pytest
 from backend.audio.loudness import integrated_lufs, true_peak_db
 from backend.audio.waveform import Waveform
 from backend.instruments.genre_transfer.bands import expand, filters, levels_db, matched_db
-from backend.instruments.genre_transfer.master import finish, tone
+from backend.instruments.genre_transfer.master import finish, quietened, tone
 from backend.instruments.genre_transfer.separation import spectrum_of
+from backend.metrics.buzz import buzz
 from tests.instruments.genre_transfer.sounds import RATE, notes, song, stereo
 
 
@@ -41,6 +42,19 @@ def test_tone_brings_the_long_term_spectrum_nearer() -> None:
 
     before, after = (np.abs(spectrum(one) - spectrum(bright))[3:25].mean() for one in (dull, made))
     assert after < 0.8 * before
+
+
+def test_a_hiss_that_no_source_has_is_pushed_down_and_the_music_is_not() -> None:
+    music = song().samples
+    hiss = 0.02 * np.random.default_rng(0).standard_normal(music.shape).astype(np.float32)
+    with_hiss, alone = (quietened(one, [music], RATE, 1.0) for one in (music + hiss, music))
+    before, after = (buzz(song(), Waveform(one, RATE)) for one in (music + hiss, with_hiss))
+    assert after < 0.5 * before
+    assert np.std(alone - music) < 0.02 * np.std(music)
+    assert np.std(with_hiss - music) < np.std(hiss) + 0.02 * np.std(music)
+    own = quietened(music + hiss, [music, hiss], RATE, 1.0)
+    assert np.std(own - music) == pytest.approx(np.std(hiss), rel=0.2)
+    assert quietened(music + hiss, [music], RATE, 0.0) == pytest.approx(music + hiss, abs=1e-4)
 
 
 @pytest.mark.parametrize("gain", [1e-4, 1.0, 50.0])
