@@ -39,9 +39,6 @@ BALANCE_DB = 12.0
 HAS_DRUMS_DB = -26.0
 """A content whose hits are this far below its tones has no drums of its own: it gets the style's groove."""
 
-PULSE = 0.6
-"""How far notes swell and stop with the style's where its groove plays; wholly only for the rhythm donor."""
-
 Report = Callable[[float, str, Waveform | None], None]
 Part = Callable[..., None]  # share, message, samples to look at
 PREVIEW_EVERY = 6
@@ -56,8 +53,8 @@ class Controls:
         timbre: of the style's sound on the content's notes.
         rhythm: of the style's drums; up to a half its kit on the content's hits, from there on its groove.
         harmony: how much of the style's own notes may come along.
-        rhythm_donor: whether the style's rhythm leads everything: its groove whatever the slider says, and the notes
-            swell and stop with the style's.
+        rhythm_donor: whether the style's rhythm leads everything: its groove whatever the slider says, and the
+            refinement listens for its onsets instead of the content's.
         iterations: of refinement.
     """
 
@@ -191,8 +188,8 @@ def drum_share(controls: Controls) -> float:
 
 
 def pulse_share(controls: Controls) -> float:
-    """How far the notes swell and stop with the style's."""
-    return controls.rhythm_share if controls.rhythm_donor else PULSE * max(0.0, 2 * controls.rhythm_share - 1)
+    """How far the notes swell and stop with the style's: as far as its groove plays."""
+    return controls.rhythm_share if controls.rhythm_donor else max(0.0, 2 * controls.rhythm_share - 1)
 
 
 @dataclass(frozen=True)
