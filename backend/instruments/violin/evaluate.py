@@ -22,7 +22,7 @@ import torch
 
 from backend.audio.io import read, write
 from backend.audio.spectral import LogMel
-from backend.audio.transcribe import track_pitch, transcribe
+from backend.audio.transcribe import NOTE, track_pitch, transcribe
 from backend.audio.waveform import Waveform
 from backend.checkpoints import CheckpointStore
 from backend.errors import AudioError
@@ -119,7 +119,7 @@ def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: 
     by_kind: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number, row in enumerate(rows[:MELODIES]):
         kind, notes = KINDS[number % len(KINDS)], row["melody"]
-        sung = hum(notes, kind, rng)
+        sung = hum(with_velocity(notes), kind, rng)
         try:
             heard = transcribe(sung, low_hz=LOW_HZ, high_hz=HIGH_HZ)
         except AudioError:
@@ -156,6 +156,15 @@ def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: 
         "melody_contour_transcribed": float(np.mean(figures["heard"])),
         "melody_contour_by_kind": {kind: float(np.mean(values)) for kind, values in by_kind.items() if values},
     }
+
+
+def with_velocity(melody: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """A stored melody as a performer reads it: every note equally loud."""
+    notes = np.zeros(len(melody), NOTE)
+    for name in ("onset_s", "duration_s", "pitch"):
+        notes[name] = melody[name]
+    notes["velocity"] = 80
+    return notes
 
 
 @torch.inference_mode()
