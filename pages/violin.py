@@ -116,9 +116,11 @@ def _take(desk: Desk, form: Form, session: str, files: Any, owned: Owned) -> Upd
 
 def _found(desk: Desk, form: Form, panel: TrainPanel, token: str, owned: Owned) -> Update:
     """The training that this browser remembers, and its adapter among the choices when it is ready."""
+    if not token:
+        return {panel.watch.seen: {}}
     update = panel.watch.look(desk, token, {})
     try:
-        state = desk.trainings.status(token).state if token else ""
+        state = desk.trainings.status(token).state
         if state == "ready":
             there = listed(desk.trainings.folder(token))
             shown = {panel.steps.received: note(there), panel.steps.second: gr.update(visible=True)}

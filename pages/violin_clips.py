@@ -16,7 +16,7 @@ from backend.instruments.violin.request import SUFFIXES
 
 CLIPS, TABLE = "clips", "captions.csv"
 MAX_FILES, MAX_TOTAL_BYTES = 500, 1_000_000_000
-HEADERS = ["Clip", "Seconds", "Level", "Caption"]
+HEADERS = ["Clip", "Sec.", "Level", "Caption"]
 CONSENT = "I play in these recordings, or whoever does agreed to this use of them"
 _NAME = re.compile(r"[^\w .,()'+&-]", re.UNICODE)
 

@@ -38,7 +38,7 @@ HELP = """<p class="nm-caution" role="note"><b>Your recordings stay on this mach
 program reads. They are deleted when the training is done, when you delete it, or when nobody has looked at it for a
 day. Two recordings are enough to try; <b>ten to thirty clips of ten seconds</b>, one violin at a time, in one room, are
 what it is made for.</p>"""
-BEGUN = "Training has begun; how it goes is seen beside."
+BEGUN = "Training has begun; how it goes is shown under “Your adapter”."
 BUSY = "none while a training of yours is running or can be resumed; delete that first"
 
 

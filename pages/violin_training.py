@@ -87,7 +87,7 @@ def curve(report: Report) -> go.Figure | None:
     minutes = [0.0, *(float(row[0]) for row in rows)]
     train = [nan, *(float(row[1]) for row in rows)]
     held_out = [nan if base is None else float(base), *(nan if row[2] is None else float(row[2]) for row in rows)]
-    figure = plots.training_curve(minutes, {"training": train, "held out": held_out}, "Loss, lower is better")
+    figure = plots.training_curve(minutes, {"training": train, "held out": held_out}, "Loss")
     figure.update_traces(mode="lines+markers")
     figure.update_xaxes(title_text="Minutes")
     return dress(figure)

@@ -116,7 +116,8 @@ class FakeJob:
                 return
             stage = "Composing" if step < 3 else "Playing"
             yield Progress(step % 100, 100 if endless else 6, stage, eta_s=4.0)
-        yield Done(Result(tuple(self._tone(n) for n in range(self.request.variations)), provenance=self.provenance))
+        count = self.request.variations + getattr(self.request, "compare", False)
+        yield Done(Result(tuple(self._tone(n) for n in range(count)), provenance=self.provenance))
 
     def _tone(self, n: int) -> Waveform:
         time_s = np.arange(round(self.request.duration_s * RATE)) / RATE
