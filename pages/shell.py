@@ -106,6 +106,7 @@ def create_app(engine: Engine, settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        trainings.keep_swept()
         try:
             yield
         finally:

@@ -115,10 +115,15 @@ class Trainings:
             raise NeuromuseError(f"Nothing can be kept in {folder.parent}: {error.strerror}.") from error
         with self._lock:
             self._mine.add(token)
-            if self._sweeper is None:
+        self.keep_swept()
+        return token
+
+    def keep_swept(self) -> None:
+        """Sweep now and then from now on, until `shutdown`; what earlier servers left as well."""
+        with self._lock:
+            if self._sweeper is None and not self._closed.is_set():
                 self._sweeper = threading.Thread(target=self._sweep_now_and_then, daemon=True)
                 self._sweeper.start()
-        return token
 
     def folder(self, token: str) -> Path:
         """The folder of a training.
@@ -126,8 +131,8 @@ class Trainings:
         Raises:
             NeuromuseError: there is none.
         """
-        folder = self._path(token) if isinstance(token, str) and TOKEN.fullmatch(token) else None
-        if folder is None or folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+        folder = self._own(token)
+        if folder is None:
             raise NeuromuseError(GONE)
         with self._lock:
             self._mine.add(token)
@@ -256,15 +261,29 @@ class Trainings:
                 self.delete(token)
 
     def sweep(self) -> None:
-        """Delete what nobody asked for during a day, or an hour where nothing was started; of earlier servers too."""
+        """Delete what nobody asked for during a day, or an hour where nothing was started.
+
+        Of those that are done what is private is deleted at once.
+        """
         for folder in self._parent().glob(f"{PREFIX}*"):
             token = folder.name.removeprefix(PREFIX)
+            if self._own(token) is None:
+                continue
             try:
                 age_s = time.time() - (folder / SEEN).stat().st_mtime
                 if age_s > (KEPT_S if (folder / PLAN).exists() else UNUSED_S):
                     self.delete(token)
-            except OSError:  # another user's, or deleted meanwhile
+                elif _read(folder / STATUS).get("state") == "done":
+                    self._forget_private(token)
+            except OSError:  # deleted meanwhile
                 continue
+
+    def _own(self, token: str) -> Path | None:
+        """The folder of ``token`` where there is one that this user made; others can make some of that name as well."""
+        folder = self._path(token) if isinstance(token, str) and TOKEN.fullmatch(token) else None
+        if folder is None or folder.is_symlink() or not folder.is_dir() or folder.stat().st_uid != os.getuid():
+            return None
+        return folder
 
     def _sweep_now_and_then(self) -> None:
         while True:

@@ -149,6 +149,14 @@ def test_what_nobody_asked_for_is_deleted_and_what_is_asked_for_stays(trainings:
         past = time.time() - 3600 * hours
         os.utime(trainings.folder(token) / background.SEEN, (past, past))
     trainings.sweep()
+    (trainings.folder(started) / "secret.npz").write_bytes(b"private")
+    for name, text in (
+        (background.PLAN, '{"program": {"private": ["secret.npz"]}}'),
+        (background.STATUS, '{"state": "done"}'),
+    ):
+        (trainings.folder(started) / name).write_text(text)
+    trainings.sweep()
+    assert not (trainings.folder(started) / "secret.npz").exists()
     for token, there in ((fresh, True), (unused, False), (started, True), (old, False)):
         assert trainings._path(token).exists() == there
 
