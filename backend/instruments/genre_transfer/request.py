@@ -41,7 +41,7 @@ class GenreTransferRequest(Request):
         timbre: how much of the style's sound.
         rhythm: of the style's drums; up to a half its kit on the content's hits, from there on its groove.
         harmony: how much of the style's own notes may come along.
-        rhythm_donor: whether the style's rhythm leads everything: its groove, and notes that swell and stop with it.
+        rhythm_donor: whether the style's rhythm leads everything: its groove from the start of ``rhythm``.
         iterations: of classic, 1 to 500; the seed's stopped early at 100 and fully at 500.
 
     Raises:
