@@ -1,4 +1,4 @@
-"""The last steps a mix takes: the style's tone and width, no new floor, the content's loudness, a ceiling."""
+"""The last steps a mix takes: the style's tone and width, a low floor, the content's loudness, a ceiling."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _as_wide(own: Spectrum, other: Spectrum, sample_rate: int, share: float) -> 
 
 
 def quietened(samples: FloatArray, sources: Sequence[FloatArray], sample_rate: int, share: float) -> FloatArray:
-    """An expander for each band, which keeps what is there all the time no louder than in any of the sources.
+    """An expander for each band, which takes what is there all the time down towards what it is in the sources.
 
     Layers that are added fill each other's pauses, and a level that never falls is heard as a hum or a hiss. What a
     band hardly ever falls below is pushed down to what the sources hardly ever fall below, and what is

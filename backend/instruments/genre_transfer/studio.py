@@ -3,8 +3,8 @@
 Both clips are taken apart into tones and hits. The tones are played again with the style's frames and under its
 spectral envelope (`resynthesis`), the hits with the style's drum kit, or its whole groove takes their place (`rhythm`).
 The layers are mixed by gradients until statistics of the mix agree with the style's while onsets and pitch classes stay
-the content's (`refine`), and the mix gets the style's tone and width, no more of a noise floor than either had, and the
-content's loudness (`master`).
+the content's (`refine`), and the mix gets the style's tone and width, a noise floor nearer to theirs, and the content's
+loudness (`master`).
 """
 
 from __future__ import annotations
