@@ -51,6 +51,7 @@ NOTE_TOP_P = 0.96
 TONAL_GRAVITY = 1.0
 """Probabilities of pitches are multiplied by the fit of their class to the head's key, to this power. The stage alone
 drifts to relative and neighbouring keys within seconds, and with them goes the mode that the prompt asked for."""
+IMPOSSIBLE = -1e4  # logit of what the grammar forbids, in both branches alike
 UNASKED = 4.0  # nats against a player that the prompt does not name, where it names the players
 DRUM_PITCHES = (35, 59)
 ROLES = 6
@@ -258,7 +259,7 @@ def compose(
     condition, guided = conditions(stage, embed, negative, sampling.guidance_scale)
     decoder = StageDecoder(stage, condition)
     scale = 1 + NOTE_GUIDANCE * (sampling.guidance_scale - 1)
-    of_notes = dataclasses.replace(sampling, guidance_scale=scale if guided else 1.0, top_p=NOTE_TOP_P)
+    of_notes = dataclasses.replace(sampling, guidance_scale=scale if guided else 1.0, top_p=NOTE_TOP_P, min_p=0.0)
     rows = [Score(wish) for wish in wishes or [Wish()] * len(embed)]
     state = decoder.begin()
     for _ in range(MOST_PLAYERS + 8 + int(MOST_EVENTS_A_SECOND * duration_s)):
@@ -294,7 +295,9 @@ def _draw_event(
             picks = [i for i, row in enumerate(rows) if is_head(row, events[i]) == wanted]
             if picks:
                 both = picks + [len(rows) + i for i in picks] if guided else picks
-                values = guide_logits(logits[both].float(), sampling.guidance_scale) + lean[picks]
+                allowed = mask[picks + picks] if guided else mask[picks]
+                values = logits[both].float().masked_fill(~allowed, IMPOSSIBLE)
+                values = guide_logits(values, sampling.guidance_scale, sampling.min_p) + lean[picks]
                 values = values.masked_fill(~mask[picks], -torch.inf)
                 drawn += list(zip(picks, draw(values, sampling, generator).tolist(), strict=True))
         for i, code in drawn:

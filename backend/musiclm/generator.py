@@ -111,6 +111,7 @@ class MusicGenerator:
         negative: Tensor | None = None,
         wishes: Sequence[Wish] | None = None,
         events: list[Events] | None = None,
+        min_p: float = 0.0,
     ) -> Clip:
         """Make one clip for each row of ``embed``.
 
@@ -124,11 +125,12 @@ class MusicGenerator:
             negative: ``[variations, 128]`` to steer away from.
             wishes: what each variation keeps to, whatever its embedding says.
             events: notes of each variation to sound instead of composing them.
+            min_p: of the head of a piece; see `Sampling`.
         """
         progress = _Progress(job)
         if events is None:
             events = compose(
-                self.semantic, embed, duration_s, Sampling(temperature, SIZE, guidance_scale), generator,
+                self.semantic, embed, duration_s, Sampling(temperature, SIZE, guidance_scale, min_p=min_p), generator,
                 negative=negative, wishes=wishes, on_step=progress.part(0, 70, "Composing"),
             )  # fmt: skip
         playing = progress.part(70, 100, "Playing")

@@ -30,7 +30,7 @@ from backend.instruments.violin.adapter import Adapter
 from backend.instruments.violin.examples import Maker, with_sound
 from backend.instruments.violin.held_out import HeldOut
 from backend.instruments.violin.hum import KINDS, hum
-from backend.instruments.violin.instrument import HIGH_HZ, LOW_HZ, SAMPLE_RATE, led, melody_duration
+from backend.instruments.violin.instrument import HEAD_MIN_P, HIGH_HZ, LOW_HZ, SAMPLE_RATE, led, melody_duration
 from backend.instruments.violin.request import BUNDLED_NAME
 from backend.instruments.violin.voicing import Voicing
 from backend.job import Job
@@ -77,14 +77,16 @@ class Studio:
         return self.models
 
 
-def generate(models: MusicGenerator, prompts: Sequence[str], wishes: Sequence[Wish], seed: int) -> Clips:
+def generate(
+    models: MusicGenerator, prompts: Sequence[str], wishes: Sequence[Wish], seed: int, strength: float = 0.0
+) -> Clips:
     """A clip of ten seconds for each prompt, as the page makes them apart from loudness."""
     clips: Clips = []
     for start in range(0, len(prompts), BATCH):
         clip = models.best(
             models.embed(prompts[start : start + BATCH]), 1, DURATION_S, Job(),
             wishes=list(wishes[start : start + BATCH]), guidance_scale=3.0, temperature=1.0,
-            generator=torch.Generator().manual_seed(seed + start),
+            generator=torch.Generator().manual_seed(seed + start), min_p=HEAD_MIN_P if strength else 0.0,
         )  # fmt: skip
         clips += [_safe(audio) for audio in clip.audio.numpy()]
     return clips
@@ -141,7 +143,7 @@ def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: 
             clip = models.generate(
                 models.embed([row["prompt"]]), melody_duration(led(wish, heard, 1.0), DURATION_S), Job(),
                 guidance_scale=3.0, temperature=1.0, generator=torch.Generator().manual_seed(seed + number),
-                wishes=[asked],
+                wishes=[asked], min_p=HEAD_MIN_P,
             )  # fmt: skip
             sound = _safe(clip.audio.numpy()[0])
             curve, _, rate = track_pitch(sound, low_hz=180.0, high_hz=HIGH_HZ)
@@ -222,7 +224,7 @@ def evaluate(store: CheckpointStore, adapter: Adapter, options: argparse.Namespa
     wishes = [wish_of(prompt) for prompt in prompts]
     sets = {"base": generate(MusicGenerator(store, torch.device("cpu")), prompts, wishes, options.seed)}
     for name, strength in STRENGTHS.items():
-        sets[name] = generate(studio.at(strength), prompts, wishes, options.seed)
+        sets[name] = generate(studio.at(strength), prompts, wishes, options.seed, strength)
         logger.info("generated at strength %g", strength)
     ceiling = [
         _safe(audio)

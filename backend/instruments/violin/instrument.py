@@ -35,6 +35,9 @@ AFTER_S = 0.6  # what is left to ring after a melody
 SHORTEST_S, LONGEST_S = 4.0, 30.0
 CLEAR_FIT = 0.35
 MOST_LOADED = 6
+HEAD_MIN_P = 0.1
+"""With an adapter on, guidance chooses tempo, key and players among what the prompt makes likely: the two branches
+differ so much that guidance would else bring in instruments which both find all but impossible."""
 
 
 class Violin(Instrument):
@@ -93,22 +96,24 @@ class Violin(Instrument):
             self._fetch(name, request)
         self._voicing.set(strengths, request.part)
         variations = int(request.variations)
-        clips = [self._make(request, wish, duration_s, variations, job)]
+        clips = [self._make(request, wish, duration_s, variations, job, HEAD_MIN_P if strengths else 0.0)]
         if request.compare:
             self._voicing.set({})
-            clips.append(self._make(request, wish, duration_s, 1, job))
+            clips.append(self._make(request, wish, duration_s, 1, job, 0.0))
         waveforms = tuple(finished(audio, SAMPLE_RATE) for clip in clips for audio in clip.audio.float().cpu().numpy())
         notes = tuple(midi_notes(events) for clip in clips for events in clip.events)
         return Result(waveforms=waveforms, notes=notes, arrays=arrays)
 
-    def _make(self, request: ViolinRequest, wish: Wish, duration_s: float, variations: int, job: Job) -> Clip:
+    def _make(
+        self, request: ViolinRequest, wish: Wish, duration_s: float, variations: int, job: Job, min_p: float
+    ) -> Clip:
         models = self._generator
         assert models is not None
         negative = models.embed([request.negative_prompt]) if request.negative_prompt.strip() else None
         return models.best(
             models.embed([request.prompt]), variations, duration_s, job, negative=negative, wishes=[wish],
             guidance_scale=request.guidance_scale, temperature=request.temperature,
-            generator=torch.Generator().manual_seed(int(request.seed)),
+            generator=torch.Generator().manual_seed(int(request.seed)), min_p=min_p,
         )  # fmt: skip
 
     def _fetch(self, name: str, request: ViolinRequest) -> None:

@@ -27,6 +27,7 @@ violinists, their difference is anything but, and guidance took back what the ad
 3, .91, .75 and .69 of held-out prompts became a violin alone."""
 RECORDED_SHARE = 0.35  # of what is no replay, where there are both recordings and clips of notes alone
 FRAMES = 200  # of the codec: 4 s
+KEPT = 16  # pieces of the base that validation hears without a condition
 Batch = dict[str, Any]
 
 
@@ -110,6 +111,10 @@ class AdapterTask:
             if sounding:
                 one["acoustic"] = self._acoustic(sounding, generator, drop=False)
             self._valid.append(one)
+        self._kept = None
+        if data.replay:
+            kept = self._semantic(list(data.replay[:KEPT]), generator, drop=False)
+            self._kept = kept | {"drop": torch.ones_like(kept["drop"])}
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch]:
         """Endless batches, a quarter of each the base's own."""
@@ -175,7 +180,7 @@ class AdapterTask:
         return batch | self._condition(examples, generator, drop)
 
     def validate(self, module: nn.Module) -> Mapping[str, float]:
-        """Held-out losses; ``loss`` is their sum."""
+        """Held-out losses, and how well the base is kept where there is no condition; ``loss`` is their sum."""
         device, totals = next(module.parameters()).device, dict[str, list[float]]()
         for batch in self._valid:
             moved = {stage: {k: v.to(device) for k, v in part.items()} for stage, part in batch.items()}
@@ -184,6 +189,10 @@ class AdapterTask:
             for name in ("semantic_loss", "acoustic_loss", "semantic_nll_head", "acoustic_absolute"):
                 if name in figures:
                     totals.setdefault(name, []).append(float(figures[name]))
+        if self._kept is not None:
+            with torch.autocast(device.type, torch.bfloat16):
+                loss, _ = module({"semantic": {k: v.to(device) for k, v in self._kept.items()}})
+            totals["kept_loss"] = [float(loss)]
         means = {name: float(np.mean(values)) for name, values in totals.items()}
         return {"loss": sum(value for name, value in means.items() if name.endswith("_loss")), **means}
 

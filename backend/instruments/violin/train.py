@@ -24,6 +24,7 @@ from backend.audio.loudness import finished
 from backend.checkpoints import CheckpointStore
 from backend.errors import Cancelled, NeuromuseError
 from backend.instruments.violin.adapter import Adapter, base_of
+from backend.instruments.violin.instrument import HEAD_MIN_P
 from backend.instruments.violin.lora import LoraSettings, adapter_state
 from backend.instruments.violin.objective import AdapterObjective, AdapterTask, recipe
 from backend.instruments.violin.prepare import Prepared, prepare
@@ -148,7 +149,7 @@ class _Watch:
         embed = self.models.embed([self.prepared.caption])
         clip = self.models.generate(
             embed, SAMPLE_S, Job(), guidance_scale=3.0, temperature=1.0,
-            generator=torch.Generator().manual_seed(self.config.seed),
+            generator=torch.Generator().manual_seed(self.config.seed), min_p=HEAD_MIN_P,
         )  # fmt: skip
         module.train()
         name = f"sample-{step:05d}.wav"
