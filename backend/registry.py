@@ -27,6 +27,7 @@ class Entry:
 
 INSTRUMENTS = (
     Entry("text_to_music", "Text to music", "backend.instruments.text_to_music.instrument:TextToMusic"),
+    Entry("violin", "Violin", "backend.instruments.violin.instrument:Violin"),
     Entry("brain", "Brain", "backend.instruments.brain.instrument:Brain"),
     Entry("genre_transfer", "Genre transfer", "backend.instruments.genre_transfer.instrument:GenreTransfer"),
     Entry("calm", "Calm", "backend.instruments.calm.instrument:Calm"),
