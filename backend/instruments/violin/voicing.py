@@ -16,6 +16,9 @@ from backend.instruments.violin.adapter import Adapter
 
 PARTS: dict[str, tuple[str, ...]] = {"both": ("semantic", "acoustic"), "notes": ("semantic",), "sound": ("acoustic",)}
 """What an adapter is let change: what is played and how it sounds, or one of the two."""
+MOST_OF_SOUND = 1.0
+"""The acoustic stage says what a note sounds like: beyond the strength it was trained at, it says something else. What
+is played may be more of a violinist's than in training; how it sounds stays at 1."""
 
 
 class Voicing:
@@ -79,10 +82,12 @@ class Voicing:
         for name, strength, _ in wanted:
             adapter = self._adapters[name]
             for key in _shapes(adapter):
-                if key.split(".")[0] in PARTS[part]:
+                stage = key.split(".")[0]
+                if stage in PARTS[part]:
+                    share = min(strength, MOST_OF_SOUND) if stage == "acoustic" else strength
                     parameter = self._parameters[key]
                     base = self._base.setdefault(key, parameter.detach().clone())
-                    parameter.add_(change_of(adapter, key, base), alpha=strength)
+                    parameter.add_(change_of(adapter, key, base), alpha=share)
         self._now = wanted
 
 

@@ -73,7 +73,7 @@ def test_merged_weights_play_what_peft_plays_at_any_strength(
     voicing = Voicing({"semantic": models.semantic, "acoustic": models.acoustic})
     voicing.add("violin", adapter)
     codes, embed = torch.randint(0, 200, (2, 6, 5), generator=torch.Generator().manual_seed(0)), torch.ones(2, 8)
-    for strength in (1.0,) if output_layer else (0.4, 1.0, 1.5):
+    for strength in (1.0,) if output_layer else (0.4, 1.0, 1.5):  # of the semantic stage, which has no limit
         voicing.set({"violin": strength})
         set_strength(injected, settings, strength)
         for a, b in zip(models.semantic(codes, embed), other.semantic.eval()(codes, embed), strict=True):
@@ -106,6 +106,17 @@ def test_two_adapters_add_up_and_a_part_leaves_the_other_stage_alone(
         voicing.set({"a": 1.0}, part)
         changed = {key.split(".")[0] for key, value in weights(models).items() if not torch.equal(value, before[key])}
         assert changed == set(stages), part
+
+
+def test_above_strength_1_only_what_is_played_goes_on(store: CheckpointStore, models: MusicGenerator) -> None:
+    voicing = Voicing({"semantic": models.semantic, "acoustic": models.acoustic})
+    voicing.add("a", random_adapter(store, 1))
+    found = []
+    for strength in (1.0, 1.5):
+        voicing.set({"a": strength})
+        found.append(weights(models))
+    changed = {key.split(".")[0] for key, value in found[0].items() if not torch.equal(value, found[1][key])}
+    assert changed == {"semantic"}
 
 
 def test_an_adapter_survives_its_file_and_peft_reads_it(store: CheckpointStore, tmp_path: Path) -> None:
