@@ -38,7 +38,7 @@ from backend.metrics.contour import at_frame_rate, contour_correlation, contour_
 from backend.metrics.following import follow_figures
 from backend.metrics.frechet import frechet_distance, kernel_distance
 from backend.metrics.listener import Listener
-from backend.metrics.pitch import estimate_mode
+from backend.metrics.pitch import estimate_mode, top_voice
 from backend.metrics.rhythm import estimate_tempo, tempo_class
 from backend.metrics.violinist import Violinist
 from backend.musiclm.compose import Wish
@@ -117,7 +117,9 @@ def following(clips: Clips, ceiling: Clips, rows: list[dict[str, Any]], rng: np.
 def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: Path | None) -> dict[str, Any]:
     """Correlation of the contour that was hummed with that of what was played, and without having been given it."""
     models, rng = studio.at(1.0), np.random.default_rng(seed)
-    figures: dict[str, list[float]] = {"prompted": [], "unprompted": [], "heard": []}
+    figures: dict[str, list[float]] = {
+        name: [] for name in ("prompted", "unprompted", "prompted_pyin", "unprompted_pyin", "heard")
+    }
     by_kind: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number, row in enumerate(rows[:MELODIES]):
         kind, notes = KINDS[number % len(KINDS)], row["melody"]
@@ -125,7 +127,7 @@ def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: 
         try:
             heard = transcribe(sung, low_hz=LOW_HZ, high_hz=HIGH_HZ)
         except AudioError:
-            for name in ("prompted", "heard"):
+            for name in ("prompted", "prompted_pyin", "heard"):
                 figures[name].append(0.0)
             continue
         first = float(notes["onset_s"][0])
@@ -146,8 +148,9 @@ def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: 
                 wishes=[asked], min_p=HEAD_MIN_P,
             )  # fmt: skip
             sound = _safe(clip.audio.numpy()[0])
+            figures[name].append(contour_correlation(wanted, played_contour(sound)))
             curve, _, rate = track_pitch(sound, low_hz=180.0, high_hz=HIGH_HZ)
-            figures[name].append(contour_correlation(wanted, at_frame_rate(curve, rate)))
+            figures[f"{name}_pyin"].append(contour_correlation(wanted, at_frame_rate(curve, rate)))
             if keep is not None and number < 6:
                 write(sung, keep / f"melody_{number}_{kind}.wav", "wav")
                 write(sound, keep / f"melody_{number}_{name}.wav", "wav")
@@ -155,9 +158,19 @@ def melody_figures(studio: Studio, rows: list[dict[str, Any]], seed: int, keep: 
     return {
         "melody_contour_correlation": float(np.mean(figures["prompted"])),
         "melody_contour_unprompted": float(np.mean(figures["unprompted"])),
+        "melody_contour_by_pyin": {
+            name: float(np.mean(figures[f"{name}_pyin"])) for name in ("prompted", "unprompted")
+        },
         "melody_contour_transcribed": float(np.mean(figures["heard"])),
         "melody_contour_by_kind": {kind: float(np.mean(values)) for kind, values in by_kind.items() if values},
     }
+
+
+def played_contour(sound: Waveform) -> npt.NDArray[np.floating[Any]]:
+    """Pitch curve of the top voice, by another method than the one that listens to the melody."""
+    voice = top_voice(sound).astype(np.float64)
+    voice[voice == 0] = np.nan
+    return at_frame_rate(voice, SAMPLE_RATE / 512)
 
 
 def with_velocity(melody: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
@@ -253,6 +266,10 @@ def evaluate(store: CheckpointStore, adapter: Adapter, options: argparse.Namespa
     for what in ("tempo", "mode"):
         figures[f"{what}_reached"] = {name: values[what]["reached"] for name, values in followed.items()}
         figures[f"{what}_hit"] = {name: values[what]["hit"] for name, values in followed.items()}
+        figures[f"{what}_hit"] |= {
+            "chance": followed["adapter"][what]["chance"],
+            "renderings": followed["adapter"][what]["codec_ceiling"],
+        }
     figures["mulan_cycle"] = cycle_figures(studio, sets["base"], sets["s1"], prompts)
     logger.info("judged")
     figures |= melody_figures(studio, rows, options.seed, options.keep)

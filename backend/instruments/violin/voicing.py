@@ -16,9 +16,11 @@ from backend.instruments.violin.adapter import Adapter
 
 PARTS: dict[str, tuple[str, ...]] = {"both": ("semantic", "acoustic"), "notes": ("semantic",), "sound": ("acoustic",)}
 """What an adapter is let change: what is played and how it sounds, or one of the two."""
-MOST_OF_SOUND = 1.0
-"""The acoustic stage says what a note sounds like: beyond the strength it was trained at, it says something else. What
-is played may be more of a violinist's than in training; how it sounds stays at 1."""
+SOUND_SHARE = 0.75
+"""Of its products, the acoustic stage gets this share at strength 1, and no more above it. It predicts the mean of the
+sounds a note may have; in recordings these differ more than in renderings, and at the full share the mean is a blur. On
+validation pieces the error of the latents is .346 instead of .342 (base .504), and the pitch of what is played follows
+the notes with .79 instead of .61 (base .81)."""
 
 
 class Voicing:
@@ -84,7 +86,7 @@ class Voicing:
             for key in _shapes(adapter):
                 stage = key.split(".")[0]
                 if stage in PARTS[part]:
-                    share = min(strength, MOST_OF_SOUND) if stage == "acoustic" else strength
+                    share = SOUND_SHARE * min(strength, 1.0) if stage == "acoustic" else strength
                     parameter = self._parameters[key]
                     base = self._base.setdefault(key, parameter.detach().clone())
                     parameter.add_(change_of(adapter, key, base), alpha=share)

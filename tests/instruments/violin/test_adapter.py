@@ -14,6 +14,7 @@ from torch import nn
 
 from backend.checkpoints import CheckpointStore
 from backend.errors import CheckpointError, RequestError
+from backend.instruments.violin import voicing as voicing_module
 from backend.instruments.violin.adapter import CONFIG, WEIGHTS, Adapter
 from backend.instruments.violin.lora import (
     ADAPTER,
@@ -62,11 +63,12 @@ def test_audiolm_pytorchs_stages_are_adapted_by_the_same_functions() -> None:
 
 @pytest.mark.parametrize("output_layer", [False, True])
 def test_merged_weights_play_what_peft_plays_at_any_strength(
-    store: CheckpointStore, models: MusicGenerator, output_layer: bool
+    store: CheckpointStore, models: MusicGenerator, output_layer: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = random_adapter(store, output_layer=output_layer)
     other = MusicGenerator(store, torch.device("cpu"))
     settings = LoraSettings(rank=4, alpha=8.0, output_layer=output_layer, dropout=0.0)
+    monkeypatch.setattr(voicing_module, "SOUND_SHARE", 1.0)
     injected = stages_of(other)
     inject(injected, settings)
     set_adapter_state(injected, adapter.tensors)
