@@ -44,6 +44,8 @@ SCOOP_S = 0.13
 NEAR_S = 2.5
 PITCHED_SHARE, SURE = 0.12, 0.15  # of the sounding frames; median probability of a pitch (mains hum has 0.01 to 0.07)
 LOUDEST_VELOCITY = 104.0
+FAINT_DB = 24.0
+"""A pitch so far below the usual note is the room, a breath or an echo around the melody, not a note of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +215,8 @@ def _notes(contour: FloatArray, level: Array, samples: Array) -> npt.NDArray[np.
             notes.append((a / FRAME_RATE, (b - a) / FRAME_RATE, pitch, loud))
     if not notes:
         return np.zeros(0, NOTE)
+    usual = float(np.quantile([note[3] for note in notes], 0.8))
+    notes = [note for note in notes if note[3] > usual - FAINT_DB]
     loudest = max(note[3] for note in notes)
     out = np.zeros(len(notes), NOTE)
     for i, (onset, duration, pitch, loud) in enumerate(notes):

@@ -153,3 +153,13 @@ def test_the_same_generator_hums_the_same() -> None:
     assert np.array_equal(one.samples, two.samples) and one.sample_rate == RATE
     with pytest.raises(ValueError, match="needs notes"):
         hum(notes[:0], "hum", np.random.default_rng(5))
+
+
+def test_the_hum_of_a_room_before_the_melody_is_no_note() -> None:
+    rate, rng = 24_000, np.random.default_rng(0)
+    t = np.arange(3 * rate) / rate
+    melody = np.where(t > 1.5, 0.3 * np.sin(2 * np.pi * np.where(t < 2.2, 440.0, 494.0) * t), 0.0)
+    room = 0.004 * np.sin(2 * np.pi * 98.0 * t) + 0.0005 * rng.standard_normal(len(t))
+    notes = transcribe(Waveform((melody + room)[None].astype(np.float32), rate)).notes
+    assert notes["onset_s"][0] > 1.4
+    assert notes["pitch"].tolist() == [69, 71]
