@@ -95,7 +95,7 @@ def test_the_first_click_plays_and_a_click_on_the_map_morphs_until_it_is_held(vi
     assert not page.evaluate(f"{STAGE}.player.playing") and page.inner_text("[data-do=play].nm-main") == "Play the loop"
     page.click(".nm-first")
     page.wait_for_selector(".nm-hint:has-text('click anywhere on the map')")
-    page.wait_for_function(f"{STAGE}.player.level() > 0.01 && {STAGE}.map.frame")
+    page.wait_for_function(f"{STAGE}.player.level() > 0.01 && {STAGE}.map.frame", timeout=PASS_MS)
     click_map(page, 300)
     passes(page, 2)
     asked = server.engine.started[-1]
