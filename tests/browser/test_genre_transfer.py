@@ -91,6 +91,8 @@ def test_own_sounds_and_results_of_other_tabs_are_taken_and_a_film_is_one_senten
     page.click("#ttm-generate")
     page.click("#ttm-players .nm-send")
     page.wait_for_selector("#genre-content-view h3:has-text('Your music')")
+    for place in ("content", "style"):
+        page.wait_for_selector(f"#genre-{place} label:has-text('(yours)').selected")
     transfer(page)
     asked = asked_of(server)
     assert asked.content_sound.duration_s == pytest.approx(10, abs=0.1) and asked.style_sound.duration_s == 1
