@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import gradio as gr
@@ -82,9 +82,11 @@ def build_blocks(desk: Desk) -> gr.Blocks:
                     page.build(desk)
         html(f'<footer class="nm-footer">Neuromuse {__version__} · Apache-2.0 · runs here, sends nothing away</footer>')
 
-        def choose(request: gr.Request) -> gr.Tabs:
+        def choose(request: gr.Request) -> Any:
             wanted = str(request.query_params.get("tab", ""))
-            return gr.Tabs(selected=wanted if wanted in {page.id for page in desk.pages} else desk.pages[0].id)
+            if wanted in {page.id for page in desk.pages[1:]}:
+                return gr.Tabs(selected=wanted)
+            return gr.skip()  # the first is open, or by now, if this comes late, what the visitor opened instead
 
         def leave(request: gr.Request) -> None:
             session = str(request.session_hash)

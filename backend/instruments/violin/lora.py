@@ -66,6 +66,8 @@ def inject(models: nn.Module, settings: LoraSettings, targets: str = TARGETS) ->
 
     from peft import LoraConfig, inject_adapter_in_model
 
+    from backend.instruments.violin.product import LinearWithProduct
+
     names = [name for name, module in models.named_modules() if isinstance(module, nn.Linear)]
     whole = [name for name in names if settings.output_layer and re.fullmatch(OUTPUT_LAYERS, name)]
     config = LoraConfig(
@@ -73,6 +75,7 @@ def inject(models: nn.Module, settings: LoraSettings, targets: str = TARGETS) ->
         lora_dropout=settings.dropout, target_modules=targets,
         modules_to_save=whole or None,
     )  # fmt: skip
+    config._register_custom_module({nn.Linear: LinearWithProduct})
     models.requires_grad_(False)
     inject_adapter_in_model(config, models, ADAPTER)
     models.peft_config = {ADAPTER: config}  # type: ignore[assignment]  # where peft looks when it saves and loads

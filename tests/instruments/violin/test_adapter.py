@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft.tuners.lora.layer import Linear
 from torch import nn
 
 from backend.checkpoints import CheckpointStore
@@ -26,6 +27,7 @@ from backend.instruments.violin.lora import (
     set_strength,
     trained_parameters,
 )
+from backend.instruments.violin.product import LinearWithProduct
 from backend.instruments.violin.voicing import PARTS, Voicing
 from backend.musiclm.generator import MusicGenerator
 from backend.musiclm.package_stages import build_stage
@@ -80,6 +82,23 @@ def test_merged_weights_play_what_peft_plays_at_any_strength(
         set_strength(injected, settings, strength)
         for a, b in zip(models.semantic(codes, embed), other.semantic.eval()(codes, embed), strict=True):
             assert torch.allclose(a, b, atol=2e-3, rtol=1e-3)
+
+
+def test_a_product_beside_its_matrix_plays_to_the_last_digits_what_pefts_own_layer_does(models: MusicGenerator) -> None:
+    stages = stages_of(models)
+    inject(stages, LoraSettings(rank=2, dropout=0.0))
+    set_adapter_state(stages, {key: torch.randn_like(value) for key, value in adapter_state(stages).items()})
+    layers = [module for module in stages.modules() if isinstance(module, LinearWithProduct)]
+    assert len(layers) > 8
+    for layer in layers:
+        x = torch.randn(2, 3, layer.in_features)
+        for change in (layer.eval, layer.train, lambda layer=layer: layer.eval().enable_adapters(False)):
+            change()
+            assert torch.allclose(layer(x), Linear.forward(layer, x), rtol=1e-5, atol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        layers[0].eval().enable_adapters(True)
+        x = torch.randn(1, 2, layers[0].in_features)
+        assert torch.equal(layers[0](x), Linear.forward(layers[0], x))
 
 
 def test_taking_an_adapter_off_gives_the_base_back_to_the_bit(store: CheckpointStore, models: MusicGenerator) -> None:
