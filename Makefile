@@ -19,11 +19,14 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 app: $(READY)
 	$(PY) app.py
 
-# Browser tests mostly wait for their browser: they run beside the others, and their report follows.
+# Browser tests mostly wait for their browser: they run beside the others, all but LATER, which follow those, so that both
+# ends come at about the same time; the report of the first is printed last.
+LATER := tests/browser/test_text_to_music.py tests/browser/test_violin.py
 test: lint
-	@log=$$(mktemp); $(PY) -m pytest tests/browser >"$$log" 2>&1 & browser=$$!; \
+	@log=$$(mktemp); $(PY) -m pytest tests/browser $(LATER:%=--ignore=%) >"$$log" 2>&1 & browser=$$!; \
 	$(PY) -m pytest --ignore=tests/browser; rest=$$?; \
-	wait $$browser; browser=$$?; cat "$$log"; rm -f "$$log"; exit $$((rest | browser))
+	$(PY) -m pytest $(LATER); later=$$?; \
+	wait $$browser; browser=$$?; cat "$$log"; rm -f "$$log"; exit $$((rest | later | browser))
 
 bench: $(READY)
 	$(PY) -m tests.benchmarks $(if $(CORPUS),--corpus $(CORPUS)) $(if $(REAL),--real $(REAL)) $(if $(HELD_OUT),--held-out $(HELD_OUT))

@@ -25,6 +25,7 @@ from torch import nn
 
 from backend.audio.io import write
 from backend.checkpoints import CheckpointStore
+from backend.engine.devices import set_threads
 from backend.instruments.violin.adapter import WEIGHTS, Adapter, base_of
 from backend.instruments.violin.lora import LoraSettings, adapter_state, inject
 from backend.instruments.violin.objective import AdapterObjective
@@ -64,6 +65,7 @@ def playing(models: MusicGenerator) -> Callable[[], None]:
 
 def overheads(store: CheckpointStore) -> dict[str, float]:
     """Share of time that an adapter costs on top of the base's."""
+    set_threads()  # as many as the app plays with
     device = torch.device("cpu")
     base, merged, unmerged = (MusicGenerator(store, device) for _ in range(3))
     works = {name: playing(m) for name, m in (("base", base), ("merged", merged), ("unmerged", unmerged))}
