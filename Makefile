@@ -22,6 +22,8 @@ app: $(READY)
 # Browser tests mostly wait for their browser: they run beside the others, all but LATER, which follow those, so that both
 # ends come at about the same time; the report of the first is printed last.
 LATER := tests/browser/test_text_to_music.py tests/browser/test_violin.py
+# They share the cores, so none should wait for its threads by spinning.
+test: export OMP_WAIT_POLICY := PASSIVE
 test: lint
 	@log=$$(mktemp); $(PY) -m pytest tests/browser $(LATER:%=--ignore=%) >"$$log" 2>&1 & browser=$$!; \
 	$(PY) -m pytest --ignore=tests/browser; rest=$$?; \

@@ -165,13 +165,13 @@ def _place(
         return
     own = Own(saved.token, saved.clips[0], title)
     now = {**owned, chooser.place: own}
-    yield {
-        state: now,
-        chooser.choice: gr.update(choices=clips(own), value=UPLOAD),
-        chooser.view: _player(own.clip, title),
-        chooser.said: "",
-    }
-    yield from _listen(desk, session, chooser, UPLOAD, now)
+    # First that it can be chosen, then that it is: together, the browser sets one after the other, and a value that it
+    # read in between (a tab that is just opening reads all of its values) is put back over the second. Said until it
+    # has been listened to, because such a tab may still be opening.
+    yield {state: now, chooser.choice: gr.update(choices=clips(own))}
+    yield {chooser.choice: UPLOAD, chooser.view: _player(own.clip, title), chooser.said: ""}
+    for update in _listen(desk, session, chooser, UPLOAD, now):
+        yield {chooser.choice: UPLOAD} | update
 
 
 def _player(clip: Clip, title: str) -> str:

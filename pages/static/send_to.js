@@ -2,6 +2,7 @@
 
 const PLACE = "#genre-sent textarea, #genre-sent input";
 const WAIT_MS = 15_000;
+const OPENING_MS = 300; // what arrives while a tab still opens may be lost
 
 async function waitFor(selector) {
   for (const end = performance.now() + WAIT_MS; performance.now() < end; await new Promise((r) => setTimeout(r, 100))) {
@@ -20,6 +21,8 @@ document.addEventListener("click", async (event) => {
   window.scrollTo({ top: 0 });
   const field = await waitFor(PLACE);
   if (!field) return;
+  await new Promise((done) => setTimeout(done, OPENING_MS));
+  await new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done));
   const setter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(field), "value").set; // as typed by hand
   setter.call(field, JSON.stringify({ url, title, at: Date.now() }));
   field.dispatchEvent(new Event("input", { bubbles: true }));
