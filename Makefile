@@ -21,7 +21,7 @@ app: $(READY)
 
 # Browser tests mostly wait for their browser: they run beside the others, all but LATER, which follow those, so that both
 # ends come at about the same time; the report of the first is printed last.
-LATER := tests/browser/test_text_to_music.py tests/browser/test_violin.py
+LATER := tests/browser/test_violin.py
 # They share the cores, so none should wait for its threads by spinning.
 test: export OMP_WAIT_POLICY := PASSIVE
 test: lint
