@@ -91,8 +91,12 @@ class Clips:
             yield from both(request, False, content, style, owned)
 
         def arrived(request: gr.Request, message: Any, owned: Owned) -> Iterator[Update]:
-            session = str(request.session_hash)
-            yield from _place(desk, session, self.content, owned, self.owned, lambda: sent(desk, message))
+            session, placed = str(request.session_hash), Update()
+            for update in _place(desk, session, self.content, owned, self.owned, lambda: sent(desk, message)):
+                placed |= {part: said for part, said in update.items() if part is self.content.choice}
+                yield update
+            if placed:  # again: gradio, when it has opened a tab, puts back the values it had before
+                yield placed
 
         chosen = [self.content.choice, self.style.choice, self.owned]
         views = [self.opened, self.content.view, self.content.said, self.style.view, self.style.said]
@@ -165,13 +169,13 @@ def _place(
         return
     own = Own(saved.token, saved.clips[0], title)
     now = {**owned, chooser.place: own}
-    # First that it can be chosen, then that it is: together, the browser sets one after the other, and a value that it
-    # read in between (a tab that is just opening reads all of its values) is put back over the second. Said until it
-    # has been listened to, because such a tab may still be opening.
-    yield {state: now, chooser.choice: gr.update(choices=clips(own))}
-    yield {chooser.choice: UPLOAD, chooser.view: _player(own.clip, title), chooser.said: ""}
-    for update in _listen(desk, session, chooser, UPLOAD, now):
-        yield {chooser.choice: UPLOAD} | update
+    yield {
+        state: now,
+        chooser.choice: gr.update(choices=clips(own), value=UPLOAD),
+        chooser.view: _player(own.clip, title),
+        chooser.said: "",
+    }
+    yield from _listen(desk, session, chooser, UPLOAD, now)
 
 
 def _player(clip: Clip, title: str) -> str:

@@ -70,13 +70,9 @@ class Form:
 
 
 def clips(own: Own | None) -> list[tuple[str, str]]:
-    """Choices of a clip: those that come with the page, then the visitor's own.
-
-    It comes last so that no other choice moves: the browser keeps them by their place, and one that moved while the
-    value changed could stay chosen.
-    """
+    """Choices of a clip: the visitor's own first, then those that come with the page."""
     mine = [(f"{own.title} (yours)", UPLOAD)] if own else []
-    return [(name, name) for name in EXAMPLES] + mine
+    return mine + [(name, name) for name in EXAMPLES]
 
 
 def build() -> Form:

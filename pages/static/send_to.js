@@ -2,7 +2,7 @@
 
 const PLACE = "#genre-sent textarea, #genre-sent input";
 const WAIT_MS = 15_000;
-const OPENING_MS = 300; // what arrives while a tab still opens may be lost
+const OPENING_MS = 300; // gradio, when it has opened a tab, puts back the values it had before
 
 async function waitFor(selector) {
   for (const end = performance.now() + WAIT_MS; performance.now() < end; await new Promise((r) => setTimeout(r, 100))) {

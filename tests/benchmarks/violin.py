@@ -16,11 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from peft.tuners.lora.layer import Linear
 from torch import nn
 
 from backend.audio.io import write
@@ -29,6 +31,7 @@ from backend.engine.devices import set_threads
 from backend.instruments.violin.adapter import WEIGHTS, Adapter, base_of
 from backend.instruments.violin.lora import LoraSettings, adapter_state, inject
 from backend.instruments.violin.objective import AdapterObjective
+from backend.instruments.violin.product import LinearWithProduct
 from backend.instruments.violin.voicing import Voicing
 from backend.job import Job
 from backend.musiclm.decode import StageDecoder, conditions
@@ -64,20 +67,24 @@ def playing(models: MusicGenerator) -> Callable[[], None]:
 
 
 def overheads(store: CheckpointStore) -> dict[str, float]:
-    """Share of time that an adapter costs on top of the base's."""
+    """Share of time that an adapter costs on top of the base's; ``_peft`` is peft's own layer."""
     set_threads()  # as many as the app plays with
     device = torch.device("cpu")
-    base, merged, unmerged = (MusicGenerator(store, device) for _ in range(3))
-    works = {name: playing(m) for name, m in (("base", base), ("merged", merged), ("unmerged", unmerged))}
-    settings = LoraSettings()
-    stages = nn.ModuleDict({"semantic": unmerged.semantic, "acoustic": unmerged.acoustic})
-    inject(stages, settings)
-    stages.eval()
+    models = {name: MusicGenerator(store, device) for name in ("base", "merged", "unmerged", "unmerged_peft")}
+    works = {name: playing(m) for name, m in models.items()}
+    for name in ("unmerged", "unmerged_peft"):
+        stages = nn.ModuleDict({"semantic": models[name].semantic, "acoustic": models[name].acoustic})
+        inject(stages, LoraSettings())
+        stages.eval()
+    for layer in stages.modules():  # of the last: as peft would play it
+        if isinstance(layer, LinearWithProduct):
+            layer.forward = partial(Linear.forward, layer)  # type: ignore[method-assign]
     state = {key: torch.randn_like(value) * 0.01 for key, value in adapter_state(stages).items()}
+    merged = models["merged"]
     voicing = Voicing({"semantic": merged.semantic, "acoustic": merged.acoustic})
     voicing.add("one", Adapter("one", state, 2.0, base_of(store)))
     voicing.set({"one": 1.0})
-    ratios: dict[str, list[float]] = {"merged": [], "unmerged": []}
+    ratios: dict[str, list[float]] = {name: [] for name in works if name != "base"}
     for _ in range(ROUNDS):
         seconds = {name: timed(work) for name, work in works.items()}
         for name in ratios:

@@ -101,10 +101,10 @@ def test_a_dropped_sound_becomes_the_choice_and_can_be_heard_whatever_its_rate_a
     for rate, channels in ((8_000, 1), (96_000, 2), (44_100, 6)):
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, (channels, rate))
         file = written(tmp_path, noise, rate)
-        offered, update, *_, heard = place(desk, lambda file=file: genre_transfer_clips.take(file, "content"))
+        update, *_, heard = place(desk, lambda file=file: genre_transfer_clips.take(file, "content"))
         assert "The classifier hears" in heard["s"] and "v" not in heard
-        mine = offered["o"]["content"]
-        assert update["c"] == UPLOAD and offered["c"]["choices"][-1] == ("my song (yours)", UPLOAD)
+        mine = update["o"]["content"]
+        assert update["c"]["value"] == UPLOAD and update["c"]["choices"][0] == ("my song (yours)", UPLOAD)
         assert "nm-player" in update["v"] and update["s"] == ""
         kept = io.read(desk.exports.path(mine.token, 1, "wav"))
         assert kept.sample_rate <= 48_000 and kept.n_channels <= 2 and kept.duration_s == pytest.approx(1, abs=0.01)
