@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from html import escape
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +29,7 @@ from pages.theme import INK, theme
 STATIC = Path(__file__).parent / "static"
 SUMMARY = "Neural networks that make music on your own machine: describe it, hear it, keep it."
 HEAD = f"""<meta name="description" content="{SUMMARY}"><meta name="theme-color" content="{INK}">
+<meta name="nm-tabs" content="{escape(json.dumps({page.id: page.title for page in PAGES}))}">
 <link rel="icon" type="image/svg+xml" href="neuromuse/logo.svg">
 <link rel="stylesheet" href="neuromuse/neuromuse.css?{__version__}">
 <script type="module" src="neuromuse/words.js?{__version__}"></script>

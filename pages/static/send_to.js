@@ -1,5 +1,7 @@
 // A button with `data-send` (the address of a clip) opens another tab and gives the clip to it there.
 
+import { tabButton } from "./tabs.js";
+
 const PLACE = "#genre-sent textarea, #genre-sent input";
 const WAIT_MS = 15_000;
 const OPENING_MS = 300; // gradio, when it has opened a tab, puts back the values it had before
@@ -14,8 +16,8 @@ async function waitFor(selector) {
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-send]");
-  const tab = document.getElementById("tab-genre_transfer-button");
-  if (!button || !tab) return;
+  const tab = button && tabButton("genre_transfer");
+  if (!tab) return;
   const { send: url, title } = button.dataset;
   tab.click();
   window.scrollTo({ top: 0 });

@@ -1,10 +1,10 @@
 // The page around the tabs: the address names the open tab, doors on Home open tabs, copy buttons copy,
 // and on a phone Generate, which is always at hand, leads to the progress.
 
+import { tabButton, tabOf } from "./tabs.js";
+
 document.body.classList.add("dark");
 document.documentElement.lang = "en";
-
-const tabButton = (id) => document.getElementById(`tab-${id}-button`);
 
 document.addEventListener("click", async (event) => {
   const door = event.target.closest?.("[data-tab]");
@@ -18,10 +18,10 @@ document.addEventListener("click", async (event) => {
   if (generate && matchMedia("(max-width: 640px)").matches) {
     generate.closest(".nm-result")?.scrollIntoView({ behavior: "smooth", block: "start" }); // the progress is there
   }
-  const tab = event.target.closest?.("button[role=tab][id^=tab-]");
+  const tab = tabOf(event.target);
   if (tab) {
     const address = new URL(window.location);
-    address.searchParams.set("tab", tab.id.replace(/^tab-|-button$/g, ""));
+    address.searchParams.set("tab", tab);
     history.replaceState(history.state, "", address);
   }
   const copy = event.target.closest?.("[data-copy]");

@@ -98,6 +98,19 @@ def test_own_sounds_and_results_of_other_tabs_are_taken_and_a_film_is_one_senten
     assert asked.content_sound.duration_s == pytest.approx(10, abs=0.1) and asked.style_sound.duration_s == 1
 
 
+def test_a_result_is_sent_from_a_phone_whose_tabs_are_in_a_menu(visitor):
+    page = visitor(width=390, height=844).open("/?tab=text_to_music")
+    assert page.locator("#tab-genre_transfer-button").count() == 0
+    page.click("#ttm-generate")
+    page.click("#ttm-players .nm-send")
+    page.wait_for_selector("#genre-content-view h3:has-text('Your music')")
+    page.wait_for_selector("#genre-content label:has-text('(yours)').selected")
+    assert "tab=genre_transfer" in page.url
+    page.click("button[aria-label='More tabs']")
+    page.click(".overflow-dropdown button:has-text('Calm')")
+    page.wait_for_url("**tab=calm*")
+
+
 def test_work_in_progress_is_seen_and_stopped_and_an_export_restores_the_settings(visitor, server, tmp_path):
     page = opened(visitor)
     page.click("#genre-history button")
